@@ -1,0 +1,69 @@
+// Package record holds what the IP log stores of one connection event, and its
+// column encoding inside a sealed frame. A Record prints as "[record]": it
+// holds an address and an account.
+package record
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"mayfly/retention/address"
+)
+
+// ID is the identity of an event: the place in Kafka that it was read from.
+// A topic that is created again starts at offset 0 again; its UUID differs.
+type ID struct {
+	Topic     [16]byte // the topic's UUID (KIP-516)
+	Partition int32
+	Offset    int64
+}
+
+// Ports is the source port of a connection (RFC 6302), or the block of ports
+// that a carrier-grade NAT gave it (RFC 7422). The zero value is "not known".
+type Ports struct {
+	First, Last uint16
+	Known       bool
+}
+
+// Contain reports whether port is one of p.
+func (p Ports) Contain(port uint16) bool {
+	return p.Known && p.First <= port && port <= p.Last
+}
+
+// Record is one event of the IP log.
+type Record struct {
+	ID      ID
+	Time    int64 // Unix milliseconds: the earlier of the event's own time and the record's stamp
+	Since   int64 // Unix milliseconds at which the connection began; 0 where it is not known
+	Address address.Address
+	Ports   Ports
+	Account string
+	Event   string // "connect", "auth_fail", …
+	Session string
+	Server  string
+	// Stored only where the policy keeps them.
+	Transport, Client, Outcome string
+}
+
+// String is "[record]".
+func (r Record) String() string { return "[record]" }
+
+// GoString is "[record]".
+func (r Record) GoString() string { return "[record]" }
+
+// Format writes "[record]" for every verb.
+func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[record]") }
+
+// MarshalText is "[record]", and with it JSON and YAML.
+func (r Record) MarshalText() ([]byte, error) { return []byte("[record]"), nil }
+
+// Clone copies r's strings, which otherwise keep the whole payload that they
+// were decoded from.
+func (r Record) Clone() Record {
+	for _, field := range stringColumns {
+		s := field(&r)
+		*s = strings.Clone(*s)
+	}
+	return r
+}

@@ -1,0 +1,154 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mayfly/retention/address"
+)
+
+func randomRecords(seed uint64, n int) []Record {
+	r := rand.New(rand.NewPCG(seed, 0))
+	records := make([]Record, n)
+	next := map[int32]int64{}
+	for i := range records {
+		partition := int32(r.IntN(3))
+		next[partition] += 1 + int64(r.IntN(3))
+		ip := netip.AddrFrom4([4]byte{192, 0, 2, byte(r.IntN(8))})
+		if r.IntN(3) == 0 {
+			ip = netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(r.IntN(9))})
+		}
+		a, _ := address.From(ip)
+		rec := Record{
+			ID:      ID{Topic: [16]byte{byte(partition % 2)}, Partition: partition, Offset: next[partition]},
+			Time:    1_700_000_000_000 + int64(r.IntN(5000)),
+			Address: a,
+			Account: fmt.Sprintf("account-%d", r.IntN(2*n)),
+			Event:   []string{"connect", "alive"}[r.IntN(2)],
+			Session: fmt.Sprintf("s%d", r.Uint32()),
+			Server:  "srv-1",
+		}
+		switch r.IntN(4) {
+		case 0:
+			rec.Ports = Ports{First: 1, Last: 1, Known: true}
+			rec.Since = rec.Time - int64(r.IntN(100)) + 50
+		case 1:
+			rec.Ports = Ports{First: 1024, Last: 2047, Known: true}
+		}
+		records[i] = rec
+	}
+	return records
+}
+
+func all(records []Record) []uint32 {
+	pick := make([]uint32, len(records))
+	for i := range pick {
+		pick[i] = uint32(i)
+	}
+	return pick
+}
+
+var exact = cmp.Options{
+	cmp.Comparer(func(a, b address.Address) bool { return a == b }),
+	cmp.Comparer(func(a, b Record) bool { return a == b }),
+}
+
+func TestDecodeReversesAppend(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	for n := 1; n < 400; n += 7 {
+		records := randomRecords(uint64(n), n)
+		payload := e.Append(nil, records, all(records))
+		back, err := Decode(nil, payload)
+		if err != nil || !cmp.Equal(records, back, exact) {
+			t.Fatalf("%d records: err %v, %d back", n, err, len(back))
+		}
+		again := e.Append(nil, back, all(back))
+		if string(again) != string(payload) {
+			t.Fatalf("%d records: encoding what was decoded gives other bytes", n)
+		}
+	}
+}
+
+func TestDecodeRefusesEveryTruncation(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	records := randomRecords(1, 40)
+	payload := e.Append(nil, records, all(records))
+	for n := range payload {
+		if _, err := Decode(nil, payload[:n]); !errors.Is(err, ErrFormat) {
+			t.Fatalf("%d of %d bytes: %v", n, len(payload), err)
+		}
+	}
+	if _, err := Decode(nil, append(payload, 0)); !errors.Is(err, ErrFormat) {
+		t.Fatalf("a byte too many: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	var e Encoder
+	for n := range 4 {
+		records := randomRecords(uint64(n), 1+n*5)
+		f.Add(e.Append(nil, records, all(records)))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		records, err := Decode(nil, payload)
+		if err != nil {
+			return
+		}
+		var e Encoder
+		once := e.Append(nil, records, all(records))
+		back, err := Decode(nil, once)
+		if err != nil || !cmp.Equal(records, back, exact) {
+			t.Fatalf("what was accepted does not survive another round: %v", err)
+		}
+	})
+}
+
+func TestRecordPrintsNothing(t *testing.T) {
+	t.Parallel()
+	records := randomRecords(3, 1)
+	r := records[0]
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := fmt.Sprintf("%v %+v %#v %s %q %x %d", r, r, r, r, r, r, r) + fmt.Sprint(&r, records) + string(text)
+	for _, secret := range []string{r.Account, r.Address.Reveal().String(), r.Session} {
+		if strings.Contains(printed, secret) {
+			t.Fatalf("printing a record shows what it holds: %s", printed)
+		}
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	records := randomRecords(1, 1000)
+	pick := all(records)
+	var e Encoder
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = e.Append(dst[:0], records, pick)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
+	b.ReportMetric(float64(len(dst))/1000, "B/record")
+}
+
+func BenchmarkDecode(b *testing.B) {
+	records := randomRecords(1, 1000)
+	var e Encoder
+	payload := e.Append(nil, records, all(records))
+	var dst []Record
+	b.ReportAllocs()
+	for b.Loop() {
+		dst, _ = Decode(dst[:0], payload)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
+}
