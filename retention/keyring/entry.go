@@ -1,0 +1,85 @@
+package keyring
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mayfly/retention"
+	"mayfly/retention/seal"
+)
+
+var errEntry = errors.New("keyring: malformed entry")
+
+// newEntry draws an epoch key; the second result is its private half, wrapped.
+func newEntry(epoch retention.Epoch, deadline time.Time, shards uint32, kek KEK) (Public, []byte, error) {
+	public, private, err := seal.GenerateKey()
+	if err != nil {
+		return Public{}, nil, err
+	}
+	p := Public{Epoch: epoch, Deadline: deadline, Key: public, Shards: shards}
+	if _, err := rand.Read(p.ID[:]); err != nil {
+		return Public{}, nil, fmt.Errorf("drawing a key id: %w", err)
+	}
+	if _, err := rand.Read(p.Layout[:]); err != nil {
+		return Public{}, nil, fmt.Errorf("drawing a layout key: %w", err)
+	}
+	secret, err := private.Bytes()
+	if err != nil {
+		return Public{}, nil, fmt.Errorf("exporting the private key of epoch %v: %w", epoch, err)
+	}
+	wrapped, err := kek.Wrap(deadline, secret, p.associated())
+	clear(secret)
+	if err != nil {
+		return Public{}, nil, fmt.Errorf("wrapping the key of epoch %v: %w", epoch, err)
+	}
+	return p, wrapped, nil
+}
+
+// associated binds a wrapped private key to its epoch and id.
+func (p *Public) associated() []byte { return []byte(p.Epoch.String() + " " + p.ID.String()) }
+
+// marshal writes version (1), deadline (8), shards (4), layout key (16), public key.
+func (p *Public) marshal() []byte {
+	b := []byte{1}
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Deadline.UnixMilli()))
+	b = binary.BigEndian.AppendUint32(b, p.Shards)
+	b = append(b, p.Layout[:]...)
+	return append(b, p.Key...)
+}
+
+func parsePublic(epoch retention.Epoch, id string, b []byte) (Public, error) {
+	key, err := seal.ParseKeyID(id)
+	if err != nil || len(b) < 1+8+4+16+1 || b[0] != 1 {
+		return Public{}, errEntry
+	}
+	p := Public{
+		Epoch: epoch, ID: key,
+		Deadline: time.UnixMilli(int64(binary.BigEndian.Uint64(b[1:9]))),
+		Shards:   binary.BigEndian.Uint32(b[9:13]),
+		Layout:   [16]byte(b[13:29]),
+		Key:      b[29:],
+	}
+	if p.Shards == 0 || p.Shards >= 1<<24 {
+		return Public{}, errEntry
+	}
+	return p, nil
+}
+
+// wrapField names a writer's wrap among those of its epoch: "key writer" in hex.
+func wrapField(key seal.KeyID, writer seal.WriterID) string {
+	return key.String() + " " + writer.String()
+}
+
+func parseWrapField(field string) (seal.KeyID, seal.WriterID, error) {
+	k, w, _ := strings.Cut(field, " ")
+	key, err1 := seal.ParseKeyID(k)
+	writer, err2 := seal.ParseKeyID(w)
+	if err1 != nil || err2 != nil {
+		return seal.KeyID{}, seal.WriterID{}, errEntry
+	}
+	return key, seal.WriterID(writer), nil
+}

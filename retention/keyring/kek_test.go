@@ -1,0 +1,139 @@
+package keyring
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestKEKIsForwardSecure(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "kek")
+	now := time.Unix(1_763_775_000, 0)
+	if err := GenerateKEK(path, now); err != nil {
+		t.Fatal(err)
+	}
+	kek, err := OpenKEK(path, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type wrapped struct {
+		deadline time.Time
+		bytes    []byte
+	}
+	var all []wrapped
+	for i := 1; i <= 100; i++ {
+		deadline := now.Add(time.Duration(i) * 7 * time.Second)
+		b, err := kek.Wrap(deadline, []byte("secret"), []byte("epoch"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, wrapped{deadline, b})
+	}
+	for step := range 20 {
+		at := now.Add(time.Duration(step) * 35 * time.Second)
+		if err := kek.Advance(at); err != nil {
+			t.Fatal(err)
+		}
+		// Neither this process nor one that finds only the file opens a dead deadline.
+		fresh, err := OpenKEK(path, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range []*KEKFile{kek, fresh} {
+			for _, w := range all {
+				secret, err := k.Unwrap(w.deadline, w.bytes, []byte("epoch"))
+				dead := !w.deadline.After(at)
+				if dead && !errors.Is(err, ErrDestroyed) || !dead && (err != nil || !bytes.Equal(secret, []byte("secret"))) {
+					t.Fatalf("at %v, deadline %v: %q, %v", at, w.deadline, secret, err)
+				}
+			}
+		}
+	}
+}
+
+func TestKEKAdvanceErasesTheOldState(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "kek")
+	now := time.Unix(1_763_775_000, 0)
+	if err := GenerateKEK(path, now); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(path)
+	kek, err := OpenKEK(path, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inMemory := kek.chain.key
+	if err := kek.Advance(now.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := os.ReadFile(path)
+	if bytes.Equal(before, after) || len(before) != len(after) {
+		t.Fatal("the file's state was not overwritten in place")
+	}
+	if !bytes.Equal(inMemory, make([]byte, 32)) {
+		t.Fatal("the old state is still in memory")
+	}
+	if err := kek.Advance(now.Add(-time.Hour)); err != nil { // a clock set back
+		t.Fatal(err)
+	}
+	if again, _ := os.ReadFile(path); !bytes.Equal(after, again) {
+		t.Fatal("the state went back")
+	}
+	if err := kek.Advance(now.AddDate(1, 0, 0)); err != nil { // far past every window
+		t.Fatal(err)
+	}
+	if _, err := OpenKEK(path, now.AddDate(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestKEKFileRefusals(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_763_775_000, 0)
+	for name, test := range map[string]struct {
+		spoil func(path string) error
+		says  string
+	}{
+		"missing":  {os.Remove, "mayfly keygen"},
+		"readable": {func(p string) error { return os.Chmod(p, 0o644) }, "chmod 600"},
+		"empty":    {func(p string) error { return os.Truncate(p, 0) }, "damaged"},
+		"torn":     {func(p string) error { return os.Truncate(p, 60) }, "damaged"},
+		"edited": {func(p string) error {
+			b, err := os.ReadFile(p)
+			b[40] ^= 1
+			return errors.Join(err, os.WriteFile(p, b, 0o600))
+		}, "damaged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "kek")
+			if err := errors.Join(GenerateKEK(path, now), test.spoil(path)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenKEK(path, now); err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Fatalf("got %v, want an error that says %q", err, test.says)
+			}
+		})
+	}
+	path := filepath.Join(t.TempDir(), "kek")
+	if err := GenerateKEK(path, now); err != nil {
+		t.Fatal(err)
+	}
+	if err := GenerateKEK(path, now); err == nil {
+		t.Fatal("an existing key-encryption key was replaced")
+	}
+}
+
+func BenchmarkKEKOneDay(b *testing.B) {
+	for b.Loop() {
+		if _, err := newChain(0, make([]byte, 32)).at(86_400); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

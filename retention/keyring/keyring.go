@@ -1,0 +1,210 @@
+// Package keyring keeps the epoch keys for exactly as long as their epochs
+// may be read: it mints them, hands their public half to writers and the
+// whole to readers, and destroys them at the deadline.
+//
+// A keyring is two or three standalone nodes without persistence or replicas,
+// written in parallel and read from any. Private keys lie there only wrapped
+// by the forward-secure key-encryption key (KEK), which is never there. The
+// invariants:
+//
+//   - an entry has an absolute expiry from birth, at its epoch's deadline;
+//   - what was destroyed is never minted or published again;
+//   - destroyed never looks like lost, nor lost like never minted.
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mayfly/retention"
+	"mayfly/retention/seal"
+)
+
+// Callers branch on these.
+var (
+	// ErrDestroyed: the epoch is past its deadline or its purge; it never comes back.
+	ErrDestroyed = errors.New("the epoch's key is destroyed")
+	// ErrNotBegun: the node's clock has not reached the epoch's start.
+	ErrNotBegun = errors.New("the epoch has not begun")
+	// ErrNoKey: a living epoch has no key here, not minted yet or lost.
+	ErrNoKey = errors.New("the epoch has no key")
+)
+
+// Public is what writers get of an epoch key.
+type Public struct {
+	Epoch    retention.Epoch
+	ID       seal.KeyID
+	Deadline time.Time
+	Key      []byte   // HPKE public key
+	Layout   [16]byte // routes subjects to shards, by a keyed hash
+	Shards   uint32   // per view; frozen when the key is minted
+}
+
+// Keyring is the client of all nodes. It is safe for concurrent use.
+type Keyring struct{ nodes []Node }
+
+// New makes a keyring of at least one node.
+func New(nodes ...Node) (*Keyring, error) {
+	if len(nodes) == 0 {
+		return nil, errors.New("keyring.nodes: name two or three standalone Redis servers, redis://host:port/0")
+	}
+	return &Keyring{nodes: nodes}, nil
+}
+
+// Public gives the keys of a living epoch, lowest id first, or ErrNoKey.
+// It fails only when no node answers.
+func (k *Keyring) Public(ctx context.Context, epoch retention.Epoch) ([]Public, error) {
+	fields, err := k.fetch(ctx, epoch, partPublic)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]Public, 0, len(fields))
+	for id, value := range fields {
+		key, err := parsePublic(epoch, id, value)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, ErrNoKey
+	}
+	slices.SortFunc(keys, func(a, b Public) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return keys, nil
+}
+
+// PublishWrap makes a writer's wrap known to readers, on at least one node that
+// has the key. It comes before the writer's first frame.
+func (k *Keyring) PublishWrap(ctx context.Context, key Public, wrap seal.Wrap) error {
+	contents := Contents{partWraps: {wrapField(key.ID, wrap.Writer): wrap.Encapsulated}}
+	return k.onAny(func(n Node) error { return n.Publish(ctx, key.Epoch, key.Deadline, contents) })
+}
+
+// Mint returns the epoch's keys, making one where there is none. announce is
+// called with a new key before anybody can use it. Every entry that some nodes
+// have and others lack is published to all, by the same atomic step.
+func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time.Time, shards uint32,
+	kek KEK, announce func(Public) error,
+) error {
+	contents := Contents{}
+	for _, part := range parts {
+		fields, err := k.fetch(ctx, epoch, part)
+		if err != nil {
+			return err
+		}
+		contents[part] = fields
+	}
+	if len(contents[partPublic]) == 0 {
+		public, private, err := newEntry(epoch, deadline, shards, kek)
+		if err != nil {
+			return err
+		}
+		if err := announce(public); err != nil {
+			return err
+		}
+		contents[partPublic] = map[string][]byte{public.ID.String(): public.marshal()}
+		contents[partPrivate] = map[string][]byte{public.ID.String(): private}
+	}
+	return k.onAny(func(n Node) error { return n.Publish(ctx, epoch, deadline, contents) })
+}
+
+// Destroy deletes the epoch's entries on every node and raises each node's
+// purged-through mark; it fails unless every node has done so.
+func (k *Keyring) Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error {
+	var g errgroup.Group
+	for _, n := range k.nodes {
+		g.Go(func() error {
+			if err := n.Destroy(ctx, epoch, keepMark); err != nil {
+				return fmt.Errorf("destroying epoch %v on keyring node %s: %w", epoch, n.Name(), err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// Holding counts the nodes that answer and those of them that still hold
+// anything of the epoch.
+func (k *Keyring) Holding(ctx context.Context, epoch retention.Epoch) (answering, holding int) {
+	for _, n := range k.nodes {
+		found, failed := false, false
+		for _, part := range parts {
+			fields, err := n.Fetch(ctx, epoch, part)
+			failed = failed || err != nil
+			found = found || len(fields) > 0
+		}
+		if !failed {
+			answering++
+		}
+		if found {
+			holding++
+		}
+	}
+	return answering, holding
+}
+
+// Nodes is how many nodes the keyring has.
+func (k *Keyring) Nodes() int { return len(k.nodes) }
+
+// fetch unites what all nodes that answer have of one part.
+func (k *Keyring) fetch(ctx context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error) {
+	answers := make([]map[string][]byte, len(k.nodes))
+	err := k.onAnyIndexed(func(i int, n Node) (err error) {
+		answers[i], err = n.Fetch(ctx, epoch, part)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	union := map[string][]byte{}
+	for _, fields := range answers {
+		for name, value := range fields {
+			union[name] = value
+		}
+	}
+	return union, nil
+}
+
+func (k *Keyring) onAny(do func(Node) error) error {
+	return k.onAnyIndexed(func(_ int, n Node) error { return do(n) })
+}
+
+// onAnyIndexed does something on all nodes in parallel. One success is
+// success; a refusal by any node outweighs the outage of another.
+func (k *Keyring) onAnyIndexed(do func(int, Node) error) error {
+	errs := make([]error, len(k.nodes))
+	var g errgroup.Group
+	for i, n := range k.nodes {
+		g.Go(func() error {
+			errs[i] = do(i, n)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	var refusal, outage error
+	succeeded := false
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			succeeded = true
+		case errors.Is(err, ErrDestroyed):
+			return err
+		case errors.Is(err, ErrNotBegun), errors.Is(err, ErrNoKey):
+			refusal = err
+		default:
+			outage = fmt.Errorf("keyring node %s: %w", k.nodes[i].Name(), err)
+		}
+	}
+	switch {
+	case succeeded:
+		return nil
+	case refusal != nil:
+		return refusal
+	}
+	return outage
+}

@@ -1,0 +1,124 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"mayfly/retention"
+)
+
+// MemoryNode is a Node in this process, for tests.
+type MemoryNode struct {
+	name string
+
+	mu     sync.Mutex // guards all below: each method is one atomic step
+	epochs map[retention.Epoch]*memoryEpoch
+	marks  map[string]int64
+	down   error
+}
+
+type memoryEpoch struct {
+	parts    Contents
+	deadline time.Time
+}
+
+// NewMemoryNode makes an empty node.
+func NewMemoryNode(name string) *MemoryNode {
+	return &MemoryNode{name: name, epochs: map[retention.Epoch]*memoryEpoch{}, marks: map[string]int64{}}
+}
+
+// Name implements Node.
+func (n *MemoryNode) Name() string { return n.name }
+
+// Fail makes every call fail with err, until Fail(nil).
+func (n *MemoryNode) Fail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = err
+}
+
+// Lose forgets everything, as a restart of a server without persistence does.
+func (n *MemoryNode) Lose() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.epochs)
+	clear(n.marks)
+}
+
+// Publish implements Node.
+func (n *MemoryNode) Publish(_ context.Context, epoch retention.Epoch, deadline time.Time, contents Contents) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return n.down
+	}
+	now := time.Now()
+	mark, marked := n.marks[epoch.Policy]
+	switch {
+	case marked && epoch.Start <= mark, !now.Before(deadline):
+		return ErrDestroyed
+	case now.Before(epoch.StartTime()):
+		return ErrNotBegun
+	}
+	e := n.living(epoch)
+	if e == nil {
+		if len(contents[partPublic]) == 0 {
+			return ErrNoKey
+		}
+		e = &memoryEpoch{parts: Contents{}, deadline: deadline}
+		n.epochs[epoch] = e
+	}
+	if deadline.Before(e.deadline) {
+		e.deadline = deadline
+	}
+	for part, fields := range contents {
+		if e.parts[part] == nil {
+			e.parts[part] = map[string][]byte{}
+		}
+		for field, value := range fields {
+			if _, there := e.parts[part][field]; !there {
+				e.parts[part][field] = bytes.Clone(value)
+			}
+		}
+	}
+	return nil
+}
+
+// Fetch implements Node.
+func (n *MemoryNode) Fetch(_ context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return nil, n.down
+	}
+	if e := n.living(epoch); e != nil {
+		return maps.Clone(e.parts[part]), nil
+	}
+	return map[string][]byte{}, nil
+}
+
+// Destroy implements Node.
+func (n *MemoryNode) Destroy(_ context.Context, epoch retention.Epoch, _ time.Duration) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return n.down
+	}
+	delete(n.epochs, epoch)
+	if mark, marked := n.marks[epoch.Policy]; !marked || mark < epoch.Start {
+		n.marks[epoch.Policy] = epoch.Start
+	}
+	return nil
+}
+
+func (n *MemoryNode) living(epoch retention.Epoch) *memoryEpoch {
+	e := n.epochs[epoch]
+	if e != nil && !time.Now().Before(e.deadline) {
+		delete(n.epochs, epoch)
+		return nil
+	}
+	return e
+}

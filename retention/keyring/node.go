@@ -1,0 +1,41 @@
+package keyring
+
+import (
+	"context"
+	"time"
+
+	"mayfly/retention"
+)
+
+// Part is one of the three things that a node holds of an epoch, kept apart so
+// that a server's access list can give writers the first and the last only.
+type Part string
+
+const (
+	partPublic  Part = "public"  // key id → what writers get
+	partPrivate Part = "private" // key id → private key under the KEK
+	partWraps   Part = "wraps"   // key id and writer → encapsulated frame key
+)
+
+var parts = [...]Part{partPublic, partPrivate, partWraps}
+
+// Contents are fields of an epoch by part.
+type Contents map[Part]map[string][]byte
+
+// Node is one key server.
+type Node interface {
+	// Publish adds fields to an epoch, never replacing one, and gives each part
+	// an absolute expiry at deadline, never a later one than it has. It is one
+	// atomic step by the node's own clock. It refuses with ErrDestroyed when the
+	// epoch is at or below the purged-through mark or its deadline has passed,
+	// with ErrNotBegun before its start, and with ErrNoKey a wrap whose epoch
+	// has no key here.
+	Publish(ctx context.Context, epoch retention.Epoch, deadline time.Time, fields Contents) error
+	// Fetch reads one part of an epoch; nothing there is an empty map.
+	Fetch(ctx context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error)
+	// Destroy deletes the epoch and raises the purged-through mark to it, in one
+	// atomic step. The mark is kept for keepMark. Destroying twice is no error.
+	Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error
+	// Name is the node's name for logs and metrics, free of secrets.
+	Name() string
+}

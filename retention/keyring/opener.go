@@ -1,0 +1,174 @@
+package keyring
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mayfly/retention"
+	"mayfly/retention/seal"
+)
+
+// Opener is a reader's hold on the keyring. It caches the keys of living
+// epochs, so that a look-up over a day costs no round trip per epoch, and
+// forgets each at its deadline by itself: by wall clock or by boot time,
+// whichever comes first, so that neither a clock set back nor a suspended
+// machine lengthens a key's life.
+type Opener struct {
+	ring *Keyring
+	kek  KEK
+	log  *zap.Logger
+
+	mu    sync.Mutex // guards cache: a key leaves it no later than its deadline's next use or sweep
+	cache map[retention.Epoch]*opened
+}
+
+type opened struct {
+	keys     []*Key
+	deadline time.Time
+	boot     time.Duration // of CLOCK_BOOTTIME
+}
+
+// Key opens the frames of one epoch key.
+type Key struct {
+	Public
+	private seal.PrivateKey
+
+	mu      sync.Mutex // guards readers, which only grow
+	readers map[seal.WriterID]*seal.Reader
+}
+
+// NewOpener makes a reader's hold on ring.
+func NewOpener(ring *Keyring, kek KEK, log *zap.Logger) *Opener {
+	return &Opener{ring: ring, kek: kek, log: log, cache: map[retention.Epoch]*opened{}}
+}
+
+// Keys gives the keys of a living epoch. ErrNoKey: there is none, not minted yet
+// or lost. ErrDestroyed: its deadline has passed.
+func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch) ([]*Key, error) {
+	if keys := o.cached(epoch); keys != nil {
+		return keys, nil
+	}
+	publics, err := o.ring.Public(ctx, epoch)
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := o.ring.fetch(ctx, epoch, partPrivate)
+	if err != nil {
+		return nil, err
+	}
+	entry := &opened{deadline: publics[0].Deadline}
+	for _, public := range publics {
+		secret, err := o.kek.Unwrap(public.Deadline, wrapped[public.ID.String()], public.associated())
+		if err != nil {
+			return nil, fmt.Errorf("opening key %v of epoch %v: %w", public.ID, epoch, err)
+		}
+		private, err := seal.ParsePrivateKey(secret)
+		clear(secret)
+		if err != nil {
+			return nil, err
+		}
+		entry.keys = append(entry.keys, &Key{Public: public, private: private, readers: map[seal.WriterID]*seal.Reader{}})
+		if public.Deadline.Before(entry.deadline) {
+			entry.deadline = public.Deadline
+		}
+	}
+	remaining := time.Until(entry.deadline)
+	if remaining <= 0 {
+		return nil, ErrDestroyed
+	}
+	entry.boot = bootTime() + remaining
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cache[epoch] = entry
+	return entry.keys, nil
+}
+
+// Reader gives the reader of a writer's frames; seal.ErrOpen where that writer's
+// wrap is not in the keyring.
+func (o *Opener) Reader(ctx context.Context, key *Key, writer seal.WriterID) (*seal.Reader, error) {
+	key.mu.Lock()
+	defer key.mu.Unlock()
+	if r := key.readers[writer]; r != nil {
+		return r, nil
+	}
+	wraps, err := o.ring.fetch(ctx, key.Epoch, partWraps)
+	if err != nil {
+		return nil, err
+	}
+	encapsulated := wraps[wrapField(key.ID, writer)]
+	if encapsulated == nil {
+		return nil, seal.ErrOpen
+	}
+	r, err := seal.NewReader(key.Epoch, key.ID, key.private, seal.Wrap{Writer: writer, Encapsulated: encapsulated})
+	if err != nil {
+		return nil, err
+	}
+	key.readers[writer] = r
+	return r, nil
+}
+
+// Forget drops the keys of an epoch from the cache.
+func (o *Opener) Forget(epoch retention.Epoch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.cache, epoch)
+}
+
+// Holds reports whether a key of the epoch is in the cache, due or not.
+func (o *Opener) Holds(epoch retention.Epoch) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cache[epoch] != nil
+}
+
+// Run drops due keys within a second of their deadline and advances the
+// key-encryption key, until ctx ends. Every process that opens frames runs it.
+func (o *Opener) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			o.mu.Lock()
+			clear(o.cache)
+			o.mu.Unlock()
+			return nil
+		case now := <-tick.C:
+			o.sweep(now)
+			if err := o.kek.Advance(now); err != nil {
+				o.log.Error("key-encryption key not advanced: due epochs could still be unwrapped", zap.Error(err))
+			}
+		}
+	}
+}
+
+func (o *Opener) cached(epoch retention.Epoch) []*Key {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	entry := o.cache[epoch]
+	if entry == nil {
+		return nil
+	}
+	if entry.due(time.Now()) {
+		delete(o.cache, epoch)
+		return nil
+	}
+	return slices.Clone(entry.keys)
+}
+
+func (o *Opener) sweep(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for epoch, entry := range o.cache {
+		if entry.due(now) {
+			delete(o.cache, epoch)
+		}
+	}
+}
+
+func (e *opened) due(now time.Time) bool { return !now.Before(e.deadline) || bootTime() >= e.boot }

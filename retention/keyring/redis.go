@@ -1,0 +1,101 @@
+package keyring
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"mayfly/retention"
+)
+
+// nodeTimeout bounds each command, so that a hung node delays but never blocks.
+const nodeTimeout = 2 * time.Second
+
+//go:embed publish.lua
+var publishSource string
+
+//go:embed destroy.lua
+var destroySource string
+
+var (
+	publishScript = redis.NewScript(publishSource)
+	destroyScript = redis.NewScript(destroySource)
+)
+
+// RedisNode is a standalone Redis (or Valkey) 7.0 or newer.
+type RedisNode struct {
+	name   string
+	client *redis.Client
+}
+
+// NewRedisNode names a client of a standalone server.
+func NewRedisNode(name string, client *redis.Client) *RedisNode {
+	return &RedisNode{name: name, client: client}
+}
+
+// Name implements Node.
+func (n *RedisNode) Name() string { return n.name }
+
+func partKey(epoch retention.Epoch, part Part) string {
+	return "mayfly:key:" + string(part) + ":" + epoch.String()
+}
+
+func markKey(policy string) string { return "mayfly:key:mark:" + policy }
+
+func scriptKeys(epoch retention.Epoch) []string {
+	return []string{
+		partKey(epoch, partPublic), partKey(epoch, partPrivate), partKey(epoch, partWraps), markKey(epoch.Policy),
+	}
+}
+
+// Publish implements Node.
+func (n *RedisNode) Publish(ctx context.Context, epoch retention.Epoch, deadline time.Time, contents Contents) error {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	args := []any{epoch.Start, deadline.UnixMilli()}
+	for i, part := range parts {
+		for field, value := range contents[part] {
+			args = append(args, i+1, field, value)
+		}
+	}
+	answer, err := publishScript.Run(ctx, n.client, scriptKeys(epoch), args...).Text()
+	if err != nil {
+		return fmt.Errorf("publishing epoch %v: %w", epoch, err)
+	}
+	switch answer {
+	case "published":
+		return nil
+	case "destroyed":
+		return ErrDestroyed
+	case "not begun":
+		return ErrNotBegun
+	case "no key":
+		return ErrNoKey
+	}
+	return fmt.Errorf("publishing epoch %v: unknown answer %q", epoch, answer)
+}
+
+// Fetch implements Node.
+func (n *RedisNode) Fetch(ctx context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	texts, err := n.client.HGetAll(ctx, partKey(epoch, part)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("fetching epoch %v: %w", epoch, err)
+	}
+	fields := make(map[string][]byte, len(texts))
+	for field, value := range texts {
+		fields[field] = []byte(value)
+	}
+	return fields, nil
+}
+
+// Destroy implements Node.
+func (n *RedisNode) Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	return destroyScript.Run(ctx, n.client, scriptKeys(epoch), epoch.Start, keepMark.Milliseconds()).Err()
+}

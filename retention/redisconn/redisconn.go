@@ -1,0 +1,82 @@
+// Package redisconn opens connections to Redis from configuration: the data
+// store through a UniversalClient (one server, Sentinel or Cluster alike) and
+// the keyring's standalone nodes. It puts no address in a connection name, a
+// log line or an error.
+package redisconn
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Config names the data Redis.
+type Config struct {
+	Addrs        []string `yaml:"addrs" help:"Redis servers, host:port; several: Cluster, or Sentinels with sentinel_master"`
+	Sentinel     string   `yaml:"sentinel_master" help:"master name, where addrs are Sentinels"`
+	Cluster      bool     `yaml:"cluster" help:"use the Cluster protocol even with a single address"`
+	DB           int      `yaml:"db" help:"database number (not with Cluster)"`
+	Username     string   `yaml:"username" help:"ACL user"`
+	PasswordFile string   `yaml:"password_file" help:"file that holds the password"`
+	TLS          bool     `yaml:"tls" help:"connect with TLS"`
+	CAFile       string   `yaml:"ca_file" help:"PEM file of trusted authorities; empty: the system's"`
+}
+
+// DefaultConfig is this machine's Redis.
+func DefaultConfig() Config { return Config{Addrs: []string{"localhost:6379"}} }
+
+// Validate names the setting that is wrong.
+func (c Config) Validate() error {
+	if len(c.Addrs) == 0 {
+		return errors.New("redis.addrs: name at least one server, host:port")
+	}
+	return nil
+}
+
+// Open makes a client; it connects at the first command.
+func Open(c Config) (redis.UniversalClient, error) {
+	options := &redis.UniversalOptions{
+		Addrs: c.Addrs, MasterName: c.Sentinel, IsClusterMode: c.Cluster, DB: c.DB, Username: c.Username,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if c.PasswordFile != "" {
+		password, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("redis.password_file: %w", err)
+		}
+		options.Password = strings.TrimSpace(string(password))
+	}
+	if c.TLS {
+		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		if c.CAFile != "" {
+			pem, err := os.ReadFile(c.CAFile)
+			if err != nil {
+				return nil, fmt.Errorf("redis.ca_file: %w", err)
+			}
+			options.TLSConfig.RootCAs = x509.NewCertPool()
+			if !options.TLSConfig.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, errors.New("redis.ca_file: holds no certificate")
+			}
+		}
+	}
+	return redis.NewUniversalClient(options), nil
+}
+
+// OpenNode makes a client of one standalone node, named by a redis:// or rediss:// URL.
+func OpenNode(url string) (*redis.Client, error) {
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		// The URL may hold a password, and the parser's error quotes it.
+		return nil, errors.New("keyring.nodes: a node is named as redis://[user:password@]host:port/db")
+	}
+	options.DisableIdentity = true
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return redis.NewClient(options), nil
+}

@@ -1,0 +1,141 @@
+// Package redistest starts real Redis servers for tests, on free loopback ports
+// with their data in temporary folders, and stops them by process id.
+package redistest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Server is one running redis-server.
+type Server struct {
+	Addr string
+	Dir  string // its working folder: append-only file, dump.rdb, redis.log
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Start runs a redis-server without persistence; args are further settings
+// ("--appendonly", "yes"). Where there is no redis-server the test is skipped,
+// and the reason is noted; with CI=true it fails.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		missing(t)
+	}
+	s := &Server{Addr: freeAddr(t), Dir: t.TempDir(), args: args}
+	s.Run(t)
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Run starts the server, again after Kill on the same address and folder.
+func (s *Server) Run(t testing.TB) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(s.Addr)
+	args := append([]string{
+		"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--save", "", "--appendonly", "no",
+		"--logfile", filepath.Join(s.Dir, "redis.log"), "--daemonize", "no",
+	}, s.args...)
+	s.cmd = exec.Command("redis-server", args...)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatalf("starting redis-server: %v", err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer func() { _ = client.Close() }()
+	deadline := time.Now().Add(10 * time.Second)
+	for client.Ping(context.Background()).Err() != nil {
+		if time.Now().After(deadline) {
+			t.Fatalf("redis-server on %s does not answer", s.Addr)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Kill ends the server at once, as a crash would.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Client opens a client that is closed with the test.
+func (s *Server) Client(t testing.TB) *redis.Client {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Monitor gives every command that the server executes from now on, a line each.
+func (s *Server) Monitor(t testing.TB) *bufio.Scanner {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := conn.Write([]byte("MONITOR\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(conn)
+	lines.Buffer(nil, 1<<24)
+	if !lines.Scan() || lines.Text() != "+OK" {
+		t.Fatalf("MONITOR answered %q", lines.Text())
+	}
+	return lines
+}
+
+// URL names the server as the configuration does.
+func (s *Server) URL() string { return "redis://" + s.Addr + "/0" }
+
+var handedOut sync.Map
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if _, taken := handedOut.LoadOrStore(port, true); !taken {
+			return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+func missing(t testing.TB) {
+	t.Helper()
+	const reason = "no redis-server on the PATH (Debian: apt-get install redis-server)"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	if notes := os.Getenv("MAYFLY_TEST_NOTES"); notes != "" {
+		if f, err := os.OpenFile(notes, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644); err == nil {
+			_, _ = fmt.Fprintf(f, "not run: %s: %s\n", t.Name(), reason)
+			_ = f.Close()
+		}
+	}
+	t.Skip(reason)
+}
