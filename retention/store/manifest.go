@@ -1,0 +1,71 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"mayfly/retention/seal"
+)
+
+var errManifest = errors.New("malformed manifest")
+
+// manifest says what one writer has written under one key: how many records,
+// and of each view and shard how many frames. It is sealed like a frame and
+// replaced by its successor, so it stays small however much is written.
+type manifest struct {
+	records uint64
+	frames  map[seal.View][]uint64 // by shard
+}
+
+// appendManifest encodes: version, records, then per view the frames of each shard.
+func appendManifest(dst []byte, records uint64, shards uint32, w *seal.Writer) []byte {
+	dst = append(dst, 1)
+	dst = binary.AppendUvarint(dst, records)
+	for _, view := range seal.Views {
+		for s := range shards {
+			dst = binary.AppendUvarint(dst, w.Written(view, s))
+		}
+	}
+	return dst
+}
+
+func parseManifest(payload []byte, shards uint32) (manifest, error) {
+	if len(payload) == 0 || payload[0] != 1 {
+		return manifest{}, errManifest
+	}
+	rest := payload[1:]
+	next := func() uint64 {
+		value, n := binary.Uvarint(rest)
+		if n <= 0 {
+			rest = nil
+			return 0
+		}
+		rest = rest[n:]
+		return value
+	}
+	m := manifest{records: next(), frames: map[seal.View][]uint64{}}
+	if uint64(len(rest)) < 2*uint64(shards) {
+		return manifest{}, errManifest
+	}
+	for _, view := range seal.Views {
+		m.frames[view] = make([]uint64, shards)
+		for s := range shards {
+			m.frames[view][s] = next()
+		}
+	}
+	if rest == nil || len(rest) != 0 {
+		return manifest{}, errManifest
+	}
+	return m, nil
+}
+
+// holds reports whether frames contains each of the first written frames of a writer.
+func holds(frames []seal.Frame, writer seal.WriterID, written uint64) bool {
+	seen := make(map[uint64]struct{}, written)
+	for i := range frames {
+		if f := &frames[i]; f.Writer == writer && f.Sequence <= written {
+			seen[f.Sequence] = struct{}{}
+		}
+	}
+	return uint64(len(seen)) == written
+}

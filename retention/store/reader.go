@@ -1,0 +1,292 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/record"
+	"mayfly/retention/seal"
+)
+
+// Reader finds records. It is safe for concurrent use.
+type Reader struct {
+	policies retention.Policies
+	keys     *keyring.Opener
+	store    Store
+}
+
+// NewReader makes a reader of the epochs of policies.
+func NewReader(policies retention.Policies, keys *keyring.Opener, store Store) *Reader {
+	return &Reader{policies: policies, keys: keys, store: store}
+}
+
+// settling is how long after an epoch's start its key may still be on its way.
+const settling = 2 * time.Second
+
+// epochsAtOnce bounds how much of a long look-up is in memory at a time.
+const epochsAtOnce = 16
+
+// Find answers q from the epochs that live now. What is due by the time of the
+// answer is not in it, whatever the store, the keyring or a cache still has.
+func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
+	s := &search{Reader: r, query: q, found: map[record.ID]hit{}, complete: true}
+	epochs := r.epochs(q, time.Now())
+	for batch := range slices.Chunk(epochs, epochsAtOnce) {
+		if err := s.epochs(ctx, batch); err != nil {
+			return Answer{}, fmt.Errorf("looking up: %w", err)
+		}
+	}
+	return s.answer(time.Now()), nil
+}
+
+// Records is how many records writers say they have written in an epoch.
+func (r *Reader) Records(ctx context.Context, epoch retention.Epoch) (uint64, error) {
+	s := &search{Reader: r, complete: true}
+	directories, err := r.store.Directories(ctx, []retention.Epoch{epoch})
+	if err != nil {
+		return 0, err
+	}
+	keys, err := r.keys.Keys(ctx, epoch)
+	if err != nil {
+		return 0, err
+	}
+	var records uint64
+	for _, m := range s.manifests(ctx, directories[0], keys) {
+		records += m.records
+	}
+	return records, nil
+}
+
+func (r *Reader) epochs(q Query, now time.Time) []retention.Epoch {
+	var epochs []retention.Epoch
+	for i := range r.policies {
+		p := &r.policies[i]
+		if len(q.Policies) > 0 && !slices.Contains(q.Policies, p.Name) {
+			continue
+		}
+		for _, e := range p.Live(now) {
+			if e.EndTime().After(q.From) && (q.To.IsZero() || !e.StartTime().After(q.To)) {
+				epochs = append(epochs, e)
+			}
+		}
+	}
+	return epochs
+}
+
+// search is one look-up under way.
+type search struct {
+	*Reader
+	query Query
+
+	mu       sync.Mutex // guards the results of frames that are opened side by side
+	found    map[record.ID]hit
+	complete bool
+}
+
+type hit struct {
+	record   record.Record
+	deadline time.Time
+}
+
+// chunk is one list of frames to read, and what their writers say is in it.
+type chunk struct {
+	key     *keyring.Key
+	place   seal.Place
+	written map[seal.WriterID]uint64
+}
+
+func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
+	directories, err := s.store.Directories(ctx, epochs)
+	if err != nil {
+		return err
+	}
+	var chunks []chunk
+	for i, epoch := range epochs {
+		of, err := s.chunks(ctx, epoch, directories[i])
+		if err != nil {
+			return err
+		}
+		chunks = append(chunks, of...)
+	}
+	places := make([]seal.Place, len(chunks))
+	for i := range chunks {
+		places[i] = chunks[i].place
+	}
+	frames, err := s.store.Chunks(ctx, places)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range chunks {
+		g.Go(func() error { return s.open(ctx, chunks[i], frames[i]) })
+	}
+	return g.Wait()
+}
+
+// chunks lists what to read of an epoch, and finds out whether all its keys and
+// its directory are there.
+func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory) ([]chunk, error) {
+	keys, err := s.keys.Keys(ctx, epoch)
+	switch {
+	case errors.Is(err, keyring.ErrDestroyed):
+		return nil, nil // it died since we listed it
+	case errors.Is(err, keyring.ErrNoKey):
+		// Nothing can be read. Without a directory nothing was written either, if
+		// the epoch has only just begun; else somebody has lost something.
+		if len(d.Keys) > 0 || time.Since(epoch.StartTime()) > settling {
+			s.incomplete()
+		}
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	for id := range d.Keys {
+		if !slices.ContainsFunc(keys, func(k *keyring.Key) bool { return k.ID == id }) {
+			s.incomplete() // what was written under a key that is lost
+		}
+	}
+	manifests := s.manifests(ctx, d, keys)
+	var chunks []chunk
+	for _, key := range keys {
+		if d.Keys[key.ID] == 0 {
+			s.incomplete() // the directory is lost, and with it who has written
+		}
+		view, shards := layoutOf(key.Public).shardsOf(s.query)
+		for _, shard := range shards {
+			c := chunk{key: key, written: map[seal.WriterID]uint64{}}
+			c.place = seal.Place{Epoch: epoch, Key: key.ID, View: view, Shard: shard}
+			for writer, m := range manifests {
+				if writer.key == key.ID && m.frames[view][shard] > 0 {
+					c.written[writer.id] = m.frames[view][shard]
+				}
+			}
+			chunks = append(chunks, c)
+		}
+	}
+	return chunks, nil
+}
+
+type writerOf struct {
+	key seal.KeyID
+	id  seal.WriterID
+}
+
+func (s *search) manifests(ctx context.Context, d Directory, keys []*keyring.Key) map[writerOf]manifest {
+	manifests := map[writerOf]manifest{}
+	for i := range d.Manifests {
+		f := &d.Manifests[i]
+		for _, key := range keys {
+			if key.ID != f.Place.Key {
+				continue
+			}
+			payload, err := s.openFrame(ctx, key, f)
+			if err == nil {
+				var m manifest
+				if m, err = parseManifest(payload, key.Shards); err == nil {
+					manifests[writerOf{key.ID, f.Writer}] = m
+				}
+			}
+			if err != nil {
+				s.incomplete()
+			}
+		}
+	}
+	return manifests
+}
+
+func (s *search) openFrame(ctx context.Context, key *keyring.Key, f *seal.Frame) ([]byte, error) {
+	reader, err := s.keys.Reader(ctx, key, f.Writer)
+	if err != nil {
+		return nil, err
+	}
+	return reader.Open(f)
+}
+
+// open reads the frames of a chunk, each once, and keeps what matches.
+func (s *search) open(ctx context.Context, c chunk, frames []seal.Frame) error {
+	for writer, written := range c.written {
+		if !holds(frames, writer, written) {
+			s.incomplete()
+		}
+	}
+	type frameID struct {
+		writer   seal.WriterID
+		sequence uint64
+	}
+	seen := make(map[frameID]struct{}, len(frames))
+	var records []record.Record
+	for i := range frames {
+		f := &frames[i]
+		if _, again := seen[frameID{f.Writer, f.Sequence}]; again {
+			continue
+		}
+		payload, err := s.openFrame(ctx, c.key, f)
+		if err == nil {
+			records, err = record.Decode(records[:0], payload)
+		}
+		clear(payload)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			s.incomplete()
+			continue
+		}
+		seen[frameID{f.Writer, f.Sequence}] = struct{}{}
+		s.keep(records, c.key.Deadline)
+	}
+	return nil
+}
+
+func (s *search) keep(records []record.Record, deadline time.Time) {
+	from, to := s.query.From.UnixMilli(), s.query.To.UnixMilli()
+	for i := range records {
+		r := &records[i]
+		if r.Time < from || !s.query.To.IsZero() && r.Time > to || !s.matches(r) {
+			continue
+		}
+		s.mu.Lock()
+		if before, there := s.found[r.ID]; !there || deadline.Before(before.deadline) {
+			s.found[r.ID] = hit{r.Clone(), deadline}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *search) matches(r *record.Record) bool {
+	if s.query.Account != "" {
+		return r.Account == s.query.Account
+	}
+	return s.query.Prefix.Contains(r.Address.Reveal())
+}
+
+func (s *search) incomplete() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.complete = false
+}
+
+// answer sorts what was found and leaves out what is due by now.
+func (s *search) answer(now time.Time) Answer {
+	a := Answer{Complete: s.complete}
+	for _, h := range s.found {
+		if h.deadline.After(now) {
+			a.Records = append(a.Records, h.record)
+		}
+	}
+	slices.SortFunc(a.Records, compareRecords)
+	if s.query.Limit > 0 && len(a.Records) > s.query.Limit {
+		a.Records, a.Truncated = a.Records[:s.query.Limit], true
+	}
+	return a
+}

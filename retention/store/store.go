@@ -1,0 +1,61 @@
+// Package store is the IP log: records go in sealed, are found again by
+// address or account while their window lasts, and nothing else of them is
+// ever written anywhere. Its parts, in the order in which a record meets them:
+//
+//	Writer   records → shards → columns → sealed frames
+//	Store    frames in chunks, each chunk with its absolute expiry (Redis, or memory)
+//	Reader   a query → chunks → frames → records, each once, none past its deadline
+//
+// A chunk is the list of frames of one epoch key, view and shard. Beside the
+// chunks each epoch has a directory: which keys were opened for it, and of
+// every writer a manifest of the frames it has written. A reader that misses
+// a frame, a key or a directory says so.
+package store
+
+import (
+	"context"
+	"time"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/seal"
+)
+
+// Store keeps frames until their deadline.
+type Store interface {
+	// Open enters a new key in its epoch's directory, before anybody may use it.
+	Open(ctx context.Context, key keyring.Public) error
+	// Append adds frames to their chunks, then puts their writer's manifest in
+	// the directory. When it returns nil all of them are stored, each in a Redis key
+	// that expires at deadline or before. After an error any of them may be:
+	// append the same frames again; readers drop the repeats.
+	Append(ctx context.Context, deadline time.Time, frames []seal.Frame, manifest seal.Frame) error
+	// Directories reads the directories of epochs, in their order.
+	Directories(ctx context.Context, epochs []retention.Epoch) ([]Directory, error)
+	// Chunks reads chunks, in the order of places. It must come after Directories:
+	// a frame that a manifest names is then there.
+	Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error)
+	// Unlink removes an epoch: its directory and the chunks of every key the
+	// directory or keys name. Unlinking twice is no error.
+	Unlink(ctx context.Context, epoch retention.Epoch, keys []keyring.Public) error
+	// Check asks every server for its identity and its clock.
+	Check(ctx context.Context) (Health, error)
+}
+
+// Directory is what a store knows of one epoch.
+type Directory struct {
+	// Keys maps each key opened for the epoch to its shards per view.
+	Keys map[seal.KeyID]uint32
+	// Manifests are the latest of each writer, sealed.
+	Manifests []seal.Frame
+}
+
+// Health is what Check found.
+type Health struct {
+	// Identity changes when a server was restarted or replaced by a replica: what
+	// was acknowledged shortly before may be lost.
+	Identity string
+	// Ahead is how far the furthest server's clock is ahead of ours; negative when
+	// all are behind. A server that is ahead deletes early, and still answers as if it had stored.
+	Ahead time.Duration
+}
