@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"mayfly/retention"
@@ -72,14 +71,4 @@ func parsePublic(epoch retention.Epoch, id string, b []byte) (Public, error) {
 // wrapField names a writer's wrap among those of its epoch: "key writer" in hex.
 func wrapField(key seal.KeyID, writer seal.WriterID) string {
 	return key.String() + " " + writer.String()
-}
-
-func parseWrapField(field string) (seal.KeyID, seal.WriterID, error) {
-	k, w, _ := strings.Cut(field, " ")
-	key, err1 := seal.ParseKeyID(k)
-	writer, err2 := seal.ParseKeyID(w)
-	if err1 != nil || err2 != nil {
-		return seal.KeyID{}, seal.WriterID{}, errEntry
-	}
-	return key, seal.WriterID(writer), nil
 }

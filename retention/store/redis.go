@@ -190,14 +190,21 @@ func (r *Redis) Unlink(ctx context.Context, epoch retention.Epoch, keys []keyrin
 	}
 	names = append(names, directoryKey(epoch)) // last: after a crash it still names the chunks
 	for batch := range slices.Chunk(names, unlinkBatch) {
+		left := make([]*redis.IntCmd, len(batch))
 		_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, name := range batch {
+			for i, name := range batch {
 				p.Unlink(ctx, name)
+				left[i] = p.Exists(ctx, name)
 			}
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("unlinking epoch %v: %w", epoch, err)
+		}
+		for _, exists := range left {
+			if exists.Val() != 0 {
+				return fmt.Errorf("unlinking epoch %v: a chunk was written meanwhile", epoch)
+			}
 		}
 	}
 	return nil

@@ -36,7 +36,8 @@ type Store interface {
 	// a frame that a manifest names is then there.
 	Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error)
 	// Unlink removes an epoch: its directory and the chunks of every key the
-	// directory or keys name. Unlinking twice is no error.
+	// directory or keys name. When it returns nil none of them is there any more.
+	// Unlinking twice is no error.
 	Unlink(ctx context.Context, epoch retention.Epoch, keys []keyring.Public) error
 	// Check asks every server for its identity and its clock.
 	Check(ctx context.Context) (Health, error)

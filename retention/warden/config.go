@@ -1,0 +1,26 @@
+package warden
+
+import (
+	"errors"
+	"time"
+)
+
+// Config is how the warden works.
+type Config struct {
+	Shards uint32        `yaml:"shards" help:"shards per view of an epoch whose predecessor is unknown; later ones follow the rate"`
+	Retry  time.Duration `yaml:"retry" help:"wait after a purge or a mint that failed"`
+}
+
+// DefaultConfig suits a start at some thousand events per second.
+func DefaultConfig() Config { return Config{Shards: 16, Retry: 100 * time.Millisecond} }
+
+// Validate names the setting that is wrong.
+func (c Config) Validate() error {
+	switch {
+	case c.Shards < 1 || c.Shards > 1<<16:
+		return errors.New("warden.shards: must be between 1 and 65536")
+	case c.Retry < time.Millisecond || c.Retry > 10*time.Second:
+		return errors.New("warden.retry: must be between 1ms and 10s")
+	}
+	return nil
+}

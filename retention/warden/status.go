@@ -1,0 +1,64 @@
+package warden
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Ready is nil while every epoch is minted and purged in time, else what is wrong.
+func (w *Warden) Ready() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.trouble
+}
+
+// Epochs lists the living epochs and those purged within the last window, by
+// policy, oldest first.
+func (w *Warden) Epochs() []Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := make([]Status, 0, len(w.epochs))
+	for _, s := range w.epochs {
+		list = append(list, *s)
+	}
+	slices.SortFunc(list, func(a, b Status) int {
+		return cmp.Or(cmp.Compare(a.Epoch.Policy, b.Epoch.Policy), cmp.Compare(a.Epoch.Start, b.Epoch.Start),
+			cmp.Compare(a.Epoch.Length, b.Epoch.Length))
+	})
+	return list
+}
+
+// settle publishes the state after a round: readiness, gauges, and a log line
+// where trouble begins or ends.
+func (w *Warden) settle(now time.Time, trouble error) {
+	w.mu.Lock()
+	before := w.trouble
+	w.trouble = trouble
+	overdue := 0
+	oldest := map[string]time.Time{}
+	for epoch, s := range w.epochs {
+		if s.Purged {
+			continue
+		}
+		if !s.Deadline.After(now) {
+			overdue++
+		}
+		if t, there := oldest[epoch.Policy]; !there || epoch.StartTime().Before(t) {
+			oldest[epoch.Policy] = epoch.StartTime()
+		}
+	}
+	w.mu.Unlock()
+	w.metrics.overdue.Set(float64(overdue))
+	for policy, start := range oldest {
+		w.metrics.oldest.WithLabelValues(policy).Set(now.Sub(start).Seconds())
+	}
+	switch {
+	case trouble != nil && before == nil:
+		w.d.Log.Error("retention is not enforced in full; trying again", zap.Int("overdue_epochs", overdue), zap.Error(trouble))
+	case trouble == nil && before != nil:
+		w.d.Log.Info("retention is enforced in full again")
+	}
+}
