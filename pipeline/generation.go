@@ -1,0 +1,260 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mayfly/pipeline/kafkain"
+	"mayfly/retention/keyring"
+	"mayfly/retention/store"
+)
+
+// generation stores and commits what the lanes of one assignment take, until the
+// assignment ends. All storing happens in run's goroutine.
+type generation struct {
+	*Ingest
+	kafka     kafkain.Generation
+	lanes     map[kafkain.Partition]*lane
+	wake      chan struct{} // a lane waits for memory
+	stop      chan struct{} // closed by finish: store what is there and end
+	done      chan struct{} // closed by run when it has ended
+	ctx       context.Context
+	abort     context.CancelFunc
+	merged    slab
+	positions positions
+	identity  string // of the Redis servers that stored it all
+}
+
+// positions remembers what was stored when, so that commits can follow later.
+type positions struct {
+	stored    map[kafkain.Partition]int64
+	committed map[kafkain.Partition]int64
+	history   []storedAt
+}
+
+type storedAt struct {
+	when    time.Time
+	offsets map[kafkain.Partition]int64
+}
+
+// errReplaced: other servers than those that stored the last events.
+var errReplaced = errors.New("redis was replaced")
+
+// historyStep keeps the history short: commits are no finer than this.
+const historyStep = 500 * time.Millisecond
+
+func newGeneration(i *Ingest, k kafkain.Generation) *generation {
+	g := &generation{
+		Ingest: i, kafka: k, lanes: map[kafkain.Partition]*lane{},
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		positions: positions{stored: k.Partitions(), committed: k.Partitions()},
+	}
+	g.ctx, g.abort = context.WithCancel(context.Background())
+	for partition, start := range k.Partitions() {
+		g.lanes[partition] = newLane(i, partition, start, g.wake)
+	}
+	return g
+}
+
+// run stores what the lanes have gathered once per linger, or sooner when they
+// wait for memory, and commits what has been stored for long enough.
+func (g *generation) run() {
+	defer close(g.done)
+	defer g.release()
+	if g.verify() != nil {
+		return
+	}
+	tick := time.NewTicker(g.config.Linger)
+	defer tick.Stop()
+	for {
+		last := false
+		select {
+		case <-g.stop:
+			last = true
+		case <-tick.C:
+		case <-g.wake:
+		}
+		delay := g.config.CommitDelay
+		if last {
+			delay = 0
+		}
+		if g.flush() != nil || g.verify() != nil {
+			return // aborted, or rewinding: nothing more is stored or committed
+		}
+		g.commit(time.Now().Add(-delay))
+		if last {
+			return
+		}
+	}
+}
+
+// finish ends the generation: it stores and commits what the lanes have, for as
+// long as ctx lasts.
+func (g *generation) finish(ctx context.Context) error {
+	close(g.stop)
+	select {
+	case <-g.done:
+		return nil
+	case <-ctx.Done():
+	}
+	g.abort()
+	<-g.done
+	return fmt.Errorf("draining: %w: what was not stored will be read again", ctx.Err())
+}
+
+// release gives back the memory of what was dropped.
+func (g *generation) release() {
+	for _, l := range g.lanes {
+		s, _, held := l.harvest()
+		g.metrics.waiting.Sub(float64(held))
+		g.memory.Release(held)
+		s.erase()
+	}
+}
+
+// flush takes what the lanes have, seals it and stores it, however long the
+// keyring or the store are away.
+func (g *generation) flush() error {
+	began := time.Now()
+	reached := make(map[kafkain.Partition]int64, len(g.lanes))
+	var taken []*slab
+	var held int64
+	for partition, l := range g.lanes {
+		s, next, bytes := l.harvest()
+		s.moveTo(&g.merged)
+		reached[partition] = next
+		held += bytes
+		taken = append(taken, s)
+	}
+	defer func() {
+		g.metrics.waiting.Sub(float64(held))
+		g.memory.Release(held)
+	}()
+	var sealed *store.Sealed
+	err := g.insist("sealing", func() (err error) {
+		sealed, err = g.writer.Seal(g.ctx, g.merged.batches)
+		return err
+	})
+	g.merged.erase()
+	for _, s := range taken {
+		s.erase()
+	}
+	if errors.Is(err, store.ErrKeyLost) {
+		g.rewind("an epoch key was lost before its deadline: reading the last events again", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := g.insist("storing", func() error { return g.writer.Append(g.ctx, sealed) }); err != nil {
+		return err
+	}
+	g.metrics.add(counts{resultStored: sealed.Stored, resultExpired: sealed.Expired})
+	if sealed.Stored > 0 {
+		g.metrics.flush.Observe(time.Since(began).Seconds())
+	}
+	g.positions.reach(reached, time.Now())
+	return nil
+}
+
+// verify makes sure that what was stored can be relied on: the servers are those
+// that stored it, and their clocks do not delete it early.
+func (g *generation) verify() error {
+	return g.insist("checking redis", func() error {
+		health, err := g.store.Check(g.ctx)
+		if err != nil {
+			return err
+		}
+		g.metrics.redisAhead.Set(health.Ahead.Seconds())
+		switch {
+		case health.Ahead > g.config.Skew:
+			return fmt.Errorf("redis is %v ahead of this machine and would delete too early: set both clocks (ingest.skew is %v)",
+				health.Ahead.Round(time.Millisecond), g.config.Skew)
+		case g.identity == "":
+			g.identity = health.Identity
+		case g.identity != health.Identity:
+			g.rewind("redis was restarted or has failed over: reading the last events again", nil)
+			return errReplaced
+		}
+		return nil
+	})
+}
+
+// commit commits what was stored at or before until. A commit that fails is
+// made up for by the next.
+func (g *generation) commit(until time.Time) {
+	offsets := g.positions.due(until)
+	if len(offsets) == 0 {
+		return
+	}
+	if err := g.kafka.Commit(offsets); err != nil {
+		g.log.Warn("offsets not committed", zap.Error(err))
+		return
+	}
+	maps.Copy(g.positions.committed, offsets)
+}
+
+func (g *generation) rewind(why string, err error) {
+	g.log.Warn(why, zap.Error(err))
+	g.metrics.rewinds.Inc()
+	g.kafka.Rewind()
+}
+
+func (p *positions) reach(offsets map[kafkain.Partition]int64, now time.Time) {
+	p.stored = offsets
+	if n := len(p.history); n > 1 && now.Sub(p.history[n-2].when) < historyStep {
+		p.history = p.history[:n-1]
+	}
+	p.history = append(p.history, storedAt{now, offsets})
+}
+
+// due takes the latest offsets stored at or before until, without those that are
+// committed already.
+func (p *positions) due(until time.Time) map[kafkain.Partition]int64 {
+	n := 0
+	for n < len(p.history) && !p.history[n].when.After(until) {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	offsets := maps.Clone(p.history[n-1].offsets)
+	maps.DeleteFunc(offsets, func(partition kafkain.Partition, offset int64) bool {
+		return offset <= p.committed[partition]
+	})
+	if len(offsets) == 0 {
+		p.history = p.history[n:]
+	}
+	return offsets
+}
+
+// insist repeats do until it succeeds, the generation is aborted, or there is
+// nothing to wait for.
+func (g *generation) insist(what string, do func() error) error {
+	b := backoff{}
+	for {
+		err := do()
+		if err == nil {
+			if b.attempts > 1 {
+				g.log.Info("recovered", zap.String("from", what), zap.Int("attempts", b.attempts))
+			}
+			g.setTrouble(nil)
+			return nil
+		}
+		if g.ctx.Err() != nil || errors.Is(err, store.ErrKeyLost) || errors.Is(err, errReplaced) {
+			return err
+		}
+		g.setTrouble(fmt.Errorf("%s: %w", what, err))
+		// A key that is on its way takes milliseconds; only then is it worth a line.
+		if b.worthSaying(time.Now(), errors.Is(err, keyring.ErrNoKey)) {
+			g.log.Warn("ingest waits and tries again", zap.String("at", what), zap.Error(err))
+		}
+		if !b.wait(g.ctx) {
+			return g.ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"mayfly/pipeline/event"
+	"mayfly/pipeline/kafkain"
+	"mayfly/retention"
+	"mayfly/retention/record"
+)
+
+// lane is the way of one partition: it decodes each message, judges it, and lets
+// the event wait in a slab until the generation takes it.
+type lane struct {
+	*Ingest
+	partition kafkain.Partition
+	decoder   *event.Decoder
+	wake      chan<- struct{} // asks for a flush before its time
+	event     event.Event
+	counts    counts
+	choice    choice
+
+	mu     sync.Mutex // guards what a flush takes: the slab, how far it reaches, and the memory it holds
+	slab   *slab
+	spare  *slab
+	next   int64
+	held   int64
+	expect int64 // the offset after the highest that was seen; used by handle alone
+}
+
+// keeps says which optional fields a policy keeps.
+type keeps struct{ transport, client, outcome bool }
+
+// choice remembers the epoch of the event before, which is mostly the next one's too.
+type choice struct {
+	policy   *retention.Policy
+	epoch    retention.Epoch
+	deadline int64 // Unix ms
+	keep     keeps
+}
+
+func newLane(i *Ingest, p kafkain.Partition, start int64, wake chan<- struct{}) *lane {
+	return &lane{
+		Ingest: i, partition: p, decoder: i.decoder.Clone(), wake: wake, counts: counts{},
+		slab: &slab{}, spare: &slab{}, next: start, expect: start,
+	}
+}
+
+// handle takes a batch into the slab. It waits while the memory is full.
+func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
+	now := time.Now().UnixMilli()
+	clear(l.counts)
+	l.mu.Lock()
+	before := l.slab.bytes
+	for i := range b.Records {
+		if result := l.take(b, &b.Records[i], now); result != "" {
+			l.counts[result]++
+		}
+	}
+	l.next = max(l.next, b.Next)
+	grown := l.slab.bytes - before
+	l.mu.Unlock()
+	l.metrics.add(l.counts)
+	return l.reserve(ctx, grown)
+}
+
+// reserve accounts for memory that the slab has taken already, so that a
+// partition is at most one batch over the bound.
+func (l *lane) reserve(ctx context.Context, bytes int64) error {
+	l.metrics.waiting.Add(float64(bytes))
+	bytes = min(bytes, l.config.Memory)
+	if !l.memory.TryAcquire(bytes) {
+		select {
+		case l.wake <- struct{}{}:
+		default: // it is awake
+		}
+		if err := l.memory.Acquire(ctx, bytes); err != nil {
+			return nil // the generation is over: what it did not store is read again
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held += bytes
+	return nil
+}
+
+// harvest takes the slab, how far it reaches, and the memory to give back once
+// it is stored. Until erased, the slab must not be harvested again.
+func (l *lane) harvest() (s *slab, next, held int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, next, held = l.slab, l.next, l.held
+	l.slab, l.spare, l.held = l.spare, s, 0
+	return s, next, held
+}
+
+// take judges one message and returns its result, "" for an event that waits.
+func (l *lane) take(b *kafkain.Batch, r *kafkain.Record, now int64) string {
+	if r.Offset < l.expect {
+		return resultDuplicate
+	}
+	l.expect = r.Offset + 1
+	if refusal := l.decoder.Decode(r.Value, &l.event); refusal != event.Accepted {
+		return string(refusal)
+	}
+	skew := l.config.Skew.Milliseconds()
+	switch {
+	case l.event.Time > r.Stamp+skew:
+		return resultTimeFuture
+	case !b.AppendTime && r.Stamp > now+skew:
+		return resultStampFuture
+	}
+	l.event.Topic = b.Partition.Topic
+	t := min(l.event.Time, r.Stamp)
+	if !l.choose(t) {
+		return resultNoPolicy
+	}
+	if l.choice.deadline <= now {
+		return resultExpired
+	}
+	l.slab.add(l.choice.epoch, l.choice.keep, record.Record{
+		ID:   record.ID{Topic: b.Partition.ID, Partition: b.Partition.Number, Offset: r.Offset},
+		Time: t,
+	}, &l.event)
+	return ""
+}
+
+// choose sets the choice for the event at hand; false: no policy matches.
+func (l *lane) choose(t int64) bool {
+	p := l.policies.For(&l.event)
+	if p == nil {
+		return false
+	}
+	c := &l.choice
+	if c.policy == p && t >= c.epoch.Start && t < c.epoch.Start+c.epoch.Length {
+		return true
+	}
+	epoch := p.EpochAt(time.UnixMilli(t))
+	*c = choice{policy: p, epoch: epoch, deadline: epoch.Deadline(p.Window).UnixMilli(), keep: keeps{
+		transport: slices.Contains(p.Keep, "transport"),
+		client:    slices.Contains(p.Keep, "client"),
+		outcome:   slices.Contains(p.Keep, "outcome"),
+	}}
+	return true
+}
