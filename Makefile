@@ -1,0 +1,39 @@
+GOTOOL   = go tool -modfile=tools.mod
+FUZZTIME = 5s
+BENCH    = .
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the binary ./mayfly, as it is released: the runtime erases keys
+	GOEXPERIMENT=runtimesecret go build -trimpath -o mayfly ./cmd/mayfly
+
+test: ## every test with the race detector, then what was skipped and why
+	@.ci/test -race ./...
+
+quick: ## every test without the race detector
+	@.ci/test ./...
+
+lint: ## go vet and golangci-lint, architecture rules included
+	go vet ./...
+	$(GOTOOL) golangci-lint run
+
+fmt: ## format the code and its imports
+	$(GOTOOL) golangci-lint fmt
+
+fuzz: ## each fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+bench: ## the benchmarks whose name matches BENCH
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+example: ## write deploy/mayfly.example.yaml anew
+	go run ./cmd/mayfly config example > deploy/mayfly.example.yaml
+
+demo: ## everything in one process, on localhost
+	go run ./cmd/mayfly demo
+
+clean: ## remove what was built
+	rm -f mayfly coverage.out
+
+.PHONY: help build test quick lint fmt fuzz bench example demo clean
