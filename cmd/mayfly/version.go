@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+)
+
+// VersionCmd is "mayfly version".
+type VersionCmd struct{ Output }
+
+// Help gives examples.
+func (*VersionCmd) Help() string {
+	return `Examples:
+  mayfly version
+  mayfly version --output json`
+}
+
+// build is what the binary says of itself.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Time     string `json:"time,omitempty"`
+	Modified bool   `json:"modified"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	// ErasesKeys says that epoch keys are wiped from memory by the runtime.
+	ErasesKeys bool `json:"erases_keys"`
+}
+
+// Run prints the build information.
+func (cmd *VersionCmd) Run() error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("the binary holds no build information: build it with the go command, in module mode")
+	}
+	b := describe(info)
+	if cmd.JSON() {
+		return printJSON(b)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "version\t%s\n", b.Version)
+	if b.Revision != "" {
+		fmt.Fprintf(w, "revision\t%s %s\n", b.Revision, b.Time)
+	}
+	if b.Modified {
+		fmt.Fprintln(w, "modified\tyes: not what the revision holds")
+	}
+	fmt.Fprintf(w, "go\t%s %s\n", b.Go, b.Platform)
+	if b.ErasesKeys {
+		fmt.Fprintln(w, "key memory\terased by the runtime")
+	} else {
+		fmt.Fprintln(w, "key memory\tnot erased by the runtime: build with GOEXPERIMENT=runtimesecret")
+	}
+	return w.Flush()
+}
+
+func describe(info *debug.BuildInfo) build {
+	b := build{Version: info.Main.Version, Go: info.GoVersion}
+	var system, machine string
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.time":
+			b.Time = s.Value
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
+		case "GOOS":
+			system = s.Value
+		case "GOARCH":
+			machine = s.Value
+		case "GOEXPERIMENT":
+			b.ErasesKeys = strings.Contains(","+s.Value+",", ",runtimesecret,")
+		}
+	}
+	b.Platform = system + "/" + machine
+	return b
+}
