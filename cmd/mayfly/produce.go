@@ -19,7 +19,7 @@ type ProduceCmd struct {
 	ConfigFlags
 	File        string  `arg:"" optional:"" default:"-" help:"File to read; - is standard input."`
 	Format      string  `enum:"json,sshd" default:"json" help:"What the lines are: ${enum}."`
-	Rebase      string  `enum:",now" default:"" help:"now: shift all times so that the last event is now."`
+	Rebase      string  `enum:",now,last" default:"" help:"Move old times: now, each event happens when it is sent; last, the last event is now and the others keep their distance."`
 	Speed       float64 `default:"0" help:"Replay this many times faster than it happened; 0: as fast as possible."`
 	Zone        string  `default:"UTC" help:"Time zone of lines that name none."`
 	CreateTopic bool    `help:"Create the topic where it is missing."`

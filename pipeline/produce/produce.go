@@ -30,8 +30,11 @@ const (
 // Formats are all of them.
 var Formats = []string{JSON, SSHD}
 
-// RebaseNow moves times to now; see Config.Rebase.
-const RebaseNow = "now"
+// How the times of an old log are moved to the present; see Config.Rebase.
+const (
+	RebaseNow  = "now"
+	RebaseLast = "last"
+)
 
 // DefaultBuffer is how much of a pipe is kept to be read twice.
 const DefaultBuffer = 64 << 20
@@ -46,9 +49,10 @@ type Config struct {
 	// Fields is the field map of JSON lines that look different. They are passed
 	// on as they are, so the topic's reader needs the same map.
 	Fields event.FieldMap
-	// Rebase is empty or RebaseNow: all times are shifted so that the latest is
-	// now, with their distances kept. With a Speed, the first event is now
-	// instead, and each one is given the time at which it is sent.
+	// Rebase is empty, or RebaseNow: each event happens when it is sent, so a whole
+	// log fits into any window; a Speed spaces the events as they were spaced. Or
+	// RebaseLast: all times are shifted so that the latest is now, with their
+	// distances kept.
 	Rebase string
 	// Speed is how many times faster than it happened the input is sent; 0 is as
 	// fast as possible.
@@ -93,8 +97,10 @@ func New(config Config, deps Dependencies) (*Producer, error) {
 		return nil, errors.New("brokers: name at least one broker, host:port")
 	case config.Topic == "":
 		return nil, errors.New("topic: name the topic to write to")
-	case config.Rebase != "" && config.Rebase != RebaseNow:
-		return nil, fmt.Errorf("rebase: %q is unknown; use %q", config.Rebase, RebaseNow)
+	case config.Rebase != "" && config.Rebase != RebaseNow && config.Rebase != RebaseLast:
+		return nil, fmt.Errorf("rebase: %q is unknown; use %q or %q", config.Rebase, RebaseNow, RebaseLast)
+	case config.Rebase == RebaseLast && config.Speed != 0:
+		return nil, fmt.Errorf("rebase: with a speed the events end later than now; use %q", RebaseNow)
 	case !(config.Speed >= 0 && config.Speed <= 1e6):
 		return nil, errors.New("speed: must be 0 (as fast as possible) or a factor up to 1000000")
 	case config.Buffer < 0:

@@ -22,7 +22,7 @@ func (p *Producer) replay(ctx context.Context, in io.Reader, send func(context.C
 	if !seekable(in) {
 		in = interruptible(ctx, in)
 	}
-	if p.config.Rebase == RebaseNow && p.config.Speed == 0 {
+	if p.config.Rebase == RebaseLast {
 		if in, err = r.scan(ctx, in); err != nil {
 			return r.summary, err
 		}
@@ -148,6 +148,9 @@ func (r *replayer) move(ms int64) time.Time {
 	return time.UnixMilli(r.now.UnixMilli() + int64(float64(ms-r.origin)/r.scale))
 }
 
+// unpaced is a replay in which every event is its own origin.
+func (r *replayer) unpaced() bool { return r.p.config.Rebase == RebaseNow && r.p.config.Speed == 0 }
+
 // value is what is written for e: JSON lines as they are, unless rebased.
 func (r *replayer) value(line []byte, e *event.Event) ([]byte, event.Refusal) {
 	rebased := r.p.config.Rebase != ""
@@ -155,6 +158,10 @@ func (r *replayer) value(line []byte, e *event.Event) ([]byte, event.Refusal) {
 		return slices.Clone(line), event.Accepted
 	}
 	if rebased {
+		if r.unpaced() {
+			r.origin = e.Time
+			r.now = time.Now()
+		}
 		e.Time = r.move(e.Time).UnixMilli()
 		if e.Since != 0 {
 			e.Since = r.move(e.Since).UnixMilli()

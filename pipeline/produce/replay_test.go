@@ -141,7 +141,7 @@ func TestRebase(t *testing.T) {
 			if source == "pipe" {
 				in = iotest.OneByteReader(f)
 			}
-			out, _, summary, err := replayed(t, Config{Rebase: RebaseNow}, in)
+			out, _, summary, err := replayed(t, Config{Rebase: RebaseLast}, in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,6 +153,22 @@ func TestRebase(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without a speed every event happens when it is sent: a log of hours fits into
+// a window of minutes. A connection keeps its length.
+func TestRebaseNow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		out, _, _, err := replayed(t, Config{Rebase: RebaseNow}, strings.NewReader(input))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []sent{{0, "a", 0, 2 * time.Second}, {0, "b", 0, 0}, {0, "c", 0, 0}}
+		if diff := cmp.Diff(want, out); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func TestSpeed(t *testing.T) {
@@ -190,7 +206,7 @@ func TestSpeed(t *testing.T) {
 func TestRebaseOfGrowingFile(t *testing.T) {
 	t.Parallel()
 	in := &growing{Reader: bytes.NewReader([]byte(input)), full: bytes.NewReader([]byte(input + "\n" + strings.ReplaceAll(input, "2024", "2025")))}
-	out, _, summary, err := replayed(t, Config{Rebase: RebaseNow}, in)
+	out, _, summary, err := replayed(t, Config{Rebase: RebaseLast}, in)
 	if err != nil || len(out) != 3 || summary.Lines != 6 {
 		t.Errorf("%d events, %+v, %v", len(out), summary, err)
 	}
@@ -211,11 +227,11 @@ func (g *growing) Seek(offset int64, whence int) (int64, error) {
 
 func TestRebaseOfLongPipe(t *testing.T) {
 	t.Parallel()
-	_, _, _, err := replayed(t, Config{Rebase: RebaseNow, Buffer: 1 << 20}, io.MultiReader(strings.NewReader(strings.Repeat(" ", 1<<20+1))))
+	_, _, _, err := replayed(t, Config{Rebase: RebaseLast, Buffer: 1 << 20}, io.MultiReader(strings.NewReader(strings.Repeat(" ", 1<<20+1))))
 	if err == nil || !strings.Contains(err.Error(), "more than 1 MiB of a pipe are not kept: give a file") {
 		t.Errorf("error %v", err)
 	}
-	_, _, summary, err := replayed(t, Config{Rebase: RebaseNow, Buffer: 1 << 20}, io.MultiReader(strings.NewReader(strings.Repeat(strings.Repeat("x", 1023)+"\n", 1<<10))))
+	_, _, summary, err := replayed(t, Config{Rebase: RebaseLast, Buffer: 1 << 20}, io.MultiReader(strings.NewReader(strings.Repeat(strings.Repeat("x", 1023)+"\n", 1<<10))))
 	if err != nil || summary.Lines != 1<<10 {
 		t.Errorf("%d lines, error %v", summary.Lines, err)
 	}
@@ -228,7 +244,7 @@ func TestRebaseSSHD(t *testing.T) {
 	const log = "Jan  1 23:59:58 gate1 sshd[1]: Failed password for root from 192.0.2.1 port 22 ssh2\r\n" +
 		"Jan  2 00:00:03 gate1 sshd[1]: Disconnected from authenticating user root 192.0.2.1 port 22 [preauth]\r\n"
 	synctest.Test(t, func(t *testing.T) {
-		out, _, summary, err := replayed(t, Config{Format: SSHD, Rebase: RebaseNow}, strings.NewReader(log))
+		out, _, summary, err := replayed(t, Config{Format: SSHD, Rebase: RebaseLast}, strings.NewReader(log))
 		if err != nil || len(summary.Reasons) != 0 {
 			t.Fatal(summary, err)
 		}
@@ -313,7 +329,7 @@ func TestReplayIsInterrupted(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	t.Parallel()
-	for _, rebase := range []string{"", RebaseNow} {
+	for _, rebase := range []string{"", RebaseLast} {
 		var told []int64
 		p, err := New(Config{Brokers: []string{"x"}, Topic: "x", Rebase: rebase}, Dependencies{Progress: func(read int64) { told = append(told, read) }})
 		if err != nil {
@@ -344,6 +360,7 @@ func TestConfigErrors(t *testing.T) {
 		"zone: unknown time zone Mars/Olympus":  func(c *Config) { c.Zone = "Mars/Olympus" },
 		`fields: "x" is no field`:               func(c *Config) { c.Fields = event.FieldMap{"x": "y"} },
 		"fields: a field map is for JSON lines": func(c *Config) { c.Format, c.Fields = SSHD, event.FieldMap{"ip": "y"} },
+		`rebase: with a speed`:                  func(c *Config) { c.Rebase, c.Speed = RebaseLast, 2 },
 		"rebase: rebased events":                func(c *Config) { c.Rebase, c.Fields = RebaseNow, event.FieldMap{"ip": "y"} },
 	} {
 		c := good
