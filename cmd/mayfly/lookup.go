@@ -156,7 +156,7 @@ func (cmd *LookupBatchCmd) Run(ctx context.Context) error {
 type errIncomplete struct{}
 
 func (errIncomplete) Error() string {
-	return "the answer is incomplete: something that was stored is missing, so what is not listed may still have happened (mayfly doctor looks for the cause)"
+	return "the answer is incomplete: something that was stored is missing, so what is not listed may still have happened"
 }
 
 // ExitCode is 3.
@@ -197,17 +197,26 @@ func readSubject(in io.Reader, kind string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("reading the %s: %w", kind, err)
 		}
-		return strings.TrimSpace(line), nil
+		return trimSubject(line, kind), nil
 	}
 	text, err := io.ReadAll(io.LimitReader(in, 4<<10))
 	if err != nil {
 		return "", fmt.Errorf("reading the %s: %w", kind, err)
 	}
-	subject := strings.TrimSpace(string(text))
+	subject := trimSubject(string(text), kind)
 	if subject == "" || strings.Contains(subject, "\n") {
 		return "", fmt.Errorf("standard input must be one line with the %s (for several: mayfly lookup batch)", kind)
 	}
 	return subject, nil
+}
+
+// trimSubject takes off the end of the line, and around an address also white
+// space, which in an account may be part of the name.
+func trimSubject(line, kind string) string {
+	if kind == "account" {
+		return strings.TrimRight(line, "\r\n")
+	}
+	return strings.TrimSpace(line)
 }
 
 func (cmd *LookupBatchCmd) ask(ctx context.Context, in io.Reader, out io.Writer) error {

@@ -212,3 +212,16 @@ func TestLookupErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestReadSubject(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ kind, in, want string }{
+		{"IP address", " 192.0.2.1 \r\n", "192.0.2.1"},
+		{"account", " ada\n", " ada"}, // white space can be part of an account's name
+		{"account", "ada\r\n", "ada"},
+	} {
+		if got, err := readSubject(strings.NewReader(test.in), test.kind); err != nil || got != test.want {
+			t.Errorf("%s %q: got %q, %v", test.kind, test.in, got, err)
+		}
+	}
+}
