@@ -148,6 +148,27 @@ func (k *Keyring) Holding(ctx context.Context, epoch retention.Epoch) (answering
 	return answering, holding
 }
 
+// Epochs lists the epochs that have a key on any node that answers.
+func (k *Keyring) Epochs(ctx context.Context) ([]retention.Epoch, error) {
+	answers := make([][]retention.Epoch, len(k.nodes))
+	err := k.onAnyIndexed(func(i int, n Node) (err error) {
+		answers[i], err = n.Epochs(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	seen := map[retention.Epoch]bool{}
+	var epochs []retention.Epoch
+	for _, epoch := range slices.Concat(answers...) {
+		if !seen[epoch] {
+			seen[epoch] = true
+			epochs = append(epochs, epoch)
+		}
+	}
+	return epochs, nil
+}
+
 // Nodes is how many nodes the keyring has.
 func (k *Keyring) Nodes() int { return len(k.nodes) }
 

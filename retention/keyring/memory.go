@@ -100,6 +100,22 @@ func (n *MemoryNode) Fetch(_ context.Context, epoch retention.Epoch, part Part) 
 	return map[string][]byte{}, nil
 }
 
+// Epochs implements Node.
+func (n *MemoryNode) Epochs(context.Context) ([]retention.Epoch, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return nil, n.down
+	}
+	var epochs []retention.Epoch
+	for epoch := range n.epochs {
+		if n.living(epoch) != nil {
+			epochs = append(epochs, epoch)
+		}
+	}
+	return epochs, nil
+}
+
 // Destroy implements Node.
 func (n *MemoryNode) Destroy(_ context.Context, epoch retention.Epoch, _ time.Duration) error {
 	n.mu.Lock()

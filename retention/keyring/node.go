@@ -36,6 +36,9 @@ type Node interface {
 	// Destroy deletes the epoch and raises the purged-through mark to it, in one
 	// atomic step. The mark is kept for keepMark. Destroying twice is no error.
 	Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error
+	// Epochs lists the epochs that have a key here, in no order: those of a policy
+	// that was removed or changed can't be reckoned from the present policies.
+	Epochs(ctx context.Context) ([]retention.Epoch, error)
 	// Name is the node's name for logs and metrics, free of secrets.
 	Name() string
 }

@@ -88,6 +88,9 @@ func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch) ([]*Key, error
 	return entry.keys, nil
 }
 
+// Epochs lists the epochs that have a key.
+func (o *Opener) Epochs(ctx context.Context) ([]retention.Epoch, error) { return o.ring.Epochs(ctx) }
+
 // Reader gives the reader of a writer's frames; seal.ErrOpen where that writer's
 // wrap is not in the keyring.
 func (o *Opener) Reader(ctx context.Context, key *Key, writer seal.WriterID) (*seal.Reader, error) {

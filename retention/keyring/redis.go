@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -39,11 +40,13 @@ func NewRedisNode(name string, client *redis.Client) *RedisNode {
 // Name implements Node.
 func (n *RedisNode) Name() string { return n.name }
 
+const partPrefix = "mayfly:key:"
+
 func partKey(epoch retention.Epoch, part Part) string {
-	return "mayfly:key:" + string(part) + ":" + epoch.String()
+	return partPrefix + string(part) + ":" + epoch.String()
 }
 
-func markKey(policy string) string { return "mayfly:key:mark:" + policy }
+func markKey(policy string) string { return partPrefix + "mark:" + policy }
 
 func scriptKeys(epoch retention.Epoch) []string {
 	return []string{
@@ -91,6 +94,25 @@ func (n *RedisNode) Fetch(ctx context.Context, epoch retention.Epoch, part Part)
 		fields[field] = []byte(value)
 	}
 	return fields, nil
+}
+
+// Epochs implements Node. A keyring is small, some hundred keys, so a scan of it
+// is cheap; nothing but this list depends on it.
+func (n *RedisNode) Epochs(ctx context.Context) ([]retention.Epoch, error) {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	prefix := partPrefix + string(partPublic) + ":"
+	var epochs []retention.Epoch
+	names := n.client.Scan(ctx, 0, prefix+"*", 1000).Iterator()
+	for names.Next(ctx) {
+		if epoch, err := retention.ParseEpoch(strings.TrimPrefix(names.Val(), prefix)); err == nil {
+			epochs = append(epochs, epoch)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return nil, fmt.Errorf("listing epochs: %w", err)
+	}
+	return epochs, nil
 }
 
 // Destroy implements Node.

@@ -408,3 +408,19 @@ func TestAWriterMeetsADestroyedEpoch(t *testing.T) {
 		y.check(t, nil, true)
 	})
 }
+
+func TestEpochsOfAChangedPolicyAreStillFound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		before, batches := y.events(1, 200)
+		y.write(t, batches)
+		y.policy.Epoch = 12 * time.Second // a restart with another epoch length
+		y.mint(t)
+		y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+		after, batches := y.events(2, 200)
+		y.write(t, batches)
+		y.check(t, append(before, after...), true)
+	})
+}

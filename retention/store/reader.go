@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,10 @@ const epochsAtOnce = 16
 // answer is not in it, whatever the store, the keyring or a cache still has.
 func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
 	s := &search{Reader: r, query: q, found: map[record.ID]hit{}, complete: true}
-	epochs := r.epochs(q, time.Now())
+	epochs, err := r.epochs(ctx, q, time.Now())
+	if err != nil {
+		return Answer{}, fmt.Errorf("looking up: %w", err)
+	}
 	for batch := range slices.Chunk(epochs, epochsAtOnce) {
 		if err := s.epochs(ctx, batch); err != nil {
 			return Answer{}, fmt.Errorf("looking up: %w", err)
@@ -66,20 +70,25 @@ func (r *Reader) Records(ctx context.Context, epoch retention.Epoch) (uint64, er
 	return records, nil
 }
 
-func (r *Reader) epochs(q Query, now time.Time) []retention.Epoch {
-	var epochs []retention.Epoch
-	for i := range r.policies {
-		p := &r.policies[i]
-		if len(q.Policies) > 0 && !slices.Contains(q.Policies, p.Name) {
-			continue
-		}
-		for _, e := range p.Live(now) {
-			if e.EndTime().After(q.From) && (q.To.IsZero() || !e.StartTime().After(q.To)) {
-				epochs = append(epochs, e)
-			}
-		}
+// epochs lists those in which q's records can be, oldest first: those that the
+// policies say must live now, and those that have a key though no policy says
+// so any more.
+func (r *Reader) epochs(ctx context.Context, q Query, now time.Time) ([]retention.Epoch, error) {
+	epochs, err := r.keys.Epochs(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return epochs
+	for i := range r.policies {
+		epochs = append(epochs, r.policies[i].Live(now)...)
+	}
+	slices.SortFunc(epochs, func(a, b retention.Epoch) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Length, b.Length), cmp.Compare(a.Policy, b.Policy))
+	})
+	epochs = slices.Compact(epochs)
+	return slices.DeleteFunc(epochs, func(e retention.Epoch) bool {
+		return len(q.Policies) > 0 && !slices.Contains(q.Policies, e.Policy) ||
+			!e.EndTime().After(q.From) || !q.To.IsZero() && e.StartTime().After(q.To)
+	}), nil
 }
 
 // search is one look-up under way.

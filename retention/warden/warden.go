@@ -88,11 +88,13 @@ const repairEvery = 10 * time.Second
 
 // Run enforces until ctx ends.
 func (w *Warden) Run(ctx context.Context) error {
-	if err := w.adopt(ctx); err != nil {
-		return err
-	}
+	var adopted time.Time
 	for {
 		now := time.Now()
+		if now.Sub(adopted) >= repairEvery {
+			w.adopt(ctx, now)
+			adopted = now
+		}
 		purged := w.purgeDue(ctx, now)
 		minted := w.mintLiving(ctx, now)
 		w.settle(now, errors.Join(purged, minted))
@@ -106,25 +108,28 @@ func (w *Warden) Run(ctx context.Context) error {
 	}
 }
 
-// adopt lists the epochs that came due while no warden ran, so that they are
-// purged and verified too.
-func (w *Warden) adopt(ctx context.Context) error {
-	now := time.Now()
-	for i := range w.d.Policies {
-		p := &w.d.Policies[i]
-		for _, epoch := range p.Epochs(now.Add(-2*p.Window), now) {
-			if epoch.Deadline(p.Window).After(now) {
-				continue
-			}
-			if _, holding := w.d.Keyring.Holding(ctx, epoch); holding > 0 {
-				w.status(epoch, epoch.Deadline(p.Window))
-			}
-			if ctx.Err() != nil {
-				return nil
-			}
+// adopt takes charge of epochs that have a key although the policies do not name
+// them: of a policy that was removed or changed, or due while no warden ran.
+func (w *Warden) adopt(ctx context.Context, now time.Time) {
+	epochs, err := w.d.Keyring.Epochs(ctx)
+	if err != nil {
+		return // what has a key expires by itself; the next round lists it
+	}
+	for _, epoch := range epochs {
+		if w.knows(epoch) {
+			continue
+		}
+		if keys, err := w.d.Keyring.Public(ctx, epoch); err == nil {
+			s := w.status(epoch, keys[0].Deadline)
+			s.repaired = now
 		}
 	}
-	return nil
+}
+
+func (w *Warden) knows(epoch retention.Epoch) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.epochs[epoch] != nil
 }
 
 func (w *Warden) status(epoch retention.Epoch, deadline time.Time) *Status {

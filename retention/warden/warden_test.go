@@ -67,13 +67,18 @@ func start(t *testing.T) *post {
 
 func (p *post) run(t *testing.T) {
 	t.Helper()
+	p.runWith(t, policy)
+}
+
+func (p *post) runWith(t *testing.T, policies ...retention.Policy) {
+	t.Helper()
 	kek, err := keyring.NewMemoryKEK(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.metrics = prometheus.NewRegistry()
 	p.Warden, err = warden.New(warden.DefaultConfig(), warden.Dependencies{
-		Policies: retention.Policies{policy}, Keyring: p.ring, KEK: kek, Store: p.store,
+		Policies: policies, Keyring: p.ring, KEK: kek, Store: p.store,
 		Records:    func(context.Context, retention.Epoch) (uint64, error) { return 1_000_000, nil },
 		Forget:     func(retention.Epoch) {},
 		Log:        zap.NewNop(),
@@ -230,6 +235,28 @@ func TestAnEmptyNodeIsRepaired(t *testing.T) {
 			if _, err := only.Public(context.Background(), epoch); err != nil {
 				t.Fatalf("epoch %v: %v", epoch, err)
 			}
+		}
+	})
+}
+
+func TestEpochsOfARemovedPolicyStayDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t)
+		time.Sleep(policy.Window)
+		p.stop()
+		p.runWith(t, retention.Policy{Name: "another", Window: time.Hour})
+		defer p.stop()
+		time.Sleep(policy.Window + time.Second)
+		synctest.Wait()
+		purged := 0
+		for _, s := range p.Epochs() {
+			if s.Epoch.Policy == policy.Name && s.Purged && s.Lag < time.Second {
+				purged++
+			}
+		}
+		if due, _ := p.holding(); due != 0 || purged < 9 {
+			t.Fatalf("%d due epochs have keys, %d were purged and verified", due, purged)
 		}
 	})
 }
