@@ -1,0 +1,175 @@
+package kafkain
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"mayfly/pipeline/kafkain/kafkatest"
+)
+
+const missingLine = "waiting for kafka topics that do not exist"
+
+// A topic that does not exist is waited for and not created, though the broker would create it.
+func TestWaitsForATopic(t *testing.T) {
+	t.Parallel()
+	cluster := kafkatest.Start(t)
+	cluster.CreateTopic(t, "there", 1, nil)
+	cluster.Produce(t, "there", kgo.NoCompression(), numbered("there", 10, 1)...)
+	none := run(t, cluster, "waits-1", []string{"not-there"})
+	some := run(t, cluster, "waits-2", []string{"there", "not-there"})
+	some.await(t, "what is there", func() bool { return len(some.values()) == 10 })
+	awaitTrue(t, "a warning", func() bool { return none.logs.FilterMessage(missingLine).Len() == 1 })
+	if err := none.Ready(); err == nil {
+		t.Error("ready without any topic")
+	}
+	if err := some.Ready(); err != nil {
+		t.Errorf("not ready with one topic of two: %v", err)
+	}
+	topics, err := cluster.Admin(t).ListTopics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if topics.Has("not-there") {
+		t.Fatal("waiting has created the topic")
+	}
+	cluster.CreateTopic(t, "not-there", 2, nil)
+	cluster.Produce(t, "not-there", kgo.NoCompression(), numbered("new", 10, 2)...)
+	none.await(t, "the new topic", func() bool { return len(none.values()) == 10 })
+	some.await(t, "the new topic", func() bool { return some.distinct() == 20 })
+	if lines := some.logs.FilterMessage(missingLine).Len(); lines != 1 {
+		t.Errorf("warned %d times", lines)
+	}
+}
+
+func TestReadsNewPartitions(t *testing.T) {
+	t.Parallel()
+	cluster := kafkatest.Start(t)
+	cluster.CreateTopic(t, "growing", 1, nil)
+	r := run(t, cluster, "growing", []string{"growing"})
+	r.await(t, "one partition", func() bool { return len(r.next) == 1 })
+	if _, err := cluster.Admin(t).CreatePartitions(t.Context(), 2, "growing"); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "three partitions", func() bool { return len(r.next) == 3 })
+	cluster.Produce(t, "growing", kgo.NoCompression(), numbered("record", 30, 3)...)
+	r.await(t, "all records", func() bool { return r.distinct() == 30 })
+}
+
+// A topic made anew under its old name is another topic: its records begin at 0 under another ID.
+func TestRecreatedTopicIsAnother(t *testing.T) {
+	t.Parallel()
+	cluster := kafkatest.Start(t)
+	cluster.CreateTopic(t, "again", 1, nil)
+	cluster.Produce(t, "again", kgo.NoCompression(), numbered("old", 50, 1)...)
+	r := run(t, cluster, "again", []string{"again"}, func(r *rig) { r.commitEach = true })
+	r.await(t, "the old records", func() bool { return r.distinct() == 50 })
+	// A commit may meet the topic's deletion; its errors are not the test's.
+	r.update(func() { r.commitEach = false })
+	if _, err := cluster.Admin(t).DeleteTopic(t.Context(), "again"); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "the topic's end", func() bool {
+		topics, err := cluster.Admin(t).ListTopics(t.Context(), "again")
+		return err == nil && !topics.Has("again")
+	})
+	cluster.CreateTopic(t, "again", 1, nil)
+	cluster.Produce(t, "again", kgo.NoCompression(), numbered("new", 80, 1)...)
+	r.await(t, "the new records", func() bool { return r.distinct() == 130 })
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	ids := map[[16]byte]bool{}
+	for partition, records := range r.records {
+		ids[partition.ID] = true
+		kinds := map[string]bool{}
+		for _, record := range records {
+			kinds[record.Value[:3]] = true
+		}
+		if len(kinds) != 1 || records[0].Offset != 0 {
+			t.Errorf("one ID has records of %d topics, from offset %d on", len(kinds), records[0].Offset)
+		}
+	}
+	if len(ids) != 2 || ids[[16]byte{}] {
+		t.Errorf("%d topic IDs", len(ids))
+	}
+}
+
+// Records that were deleted before they were read are counted, and reading goes on behind them.
+func TestDeletedRecordsAreAGap(t *testing.T) {
+	t.Parallel()
+	cluster := kafkatest.Start(t)
+	cluster.CreateTopic(t, "deleted", 1, nil)
+	cluster.Produce(t, "deleted", kgo.NoCompression(), numbered("record", 100, 1)...)
+	first := run(t, cluster, "deleted", []string{"deleted"})
+	first.await(t, "all records", func() bool { return len(first.values()) == 100 })
+	partition := only(first.next)
+	if err := first.generation.Commit(map[Partition]int64{partition: 10}); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	var until kadm.Offsets
+	until.AddOffset("deleted", 0, 60, -1)
+	if _, err := cluster.Admin(t).DeleteRecords(t.Context(), until); err != nil {
+		t.Fatal(err)
+	}
+	second := run(t, cluster, "deleted", []string{"deleted"})
+	second.await(t, "what is left", func() bool { return len(second.values()) == 40 })
+	if gap := second.gaps[partition]; gap != 50 {
+		t.Errorf("a gap of %d offsets, want 50", gap)
+	}
+	if first := second.records[partition][0].Offset; first != 60 {
+		t.Errorf("went on at %d, want 60", first)
+	}
+	if skipped := second.metric(t, "mayfly_kafka_offsets_skipped_total"); skipped != 50 {
+		t.Errorf("%v offsets counted as skipped", skipped)
+	}
+	if second.logs.FilterMessage("the offset to read is gone: going on at the start of the log").Len() != 1 {
+		t.Error("no warning")
+	}
+}
+
+// An offset beyond the end, of a log that was cut short, starts over: repeating is harmless, losing is not.
+func TestOffsetBeyondTheEndStartsOver(t *testing.T) {
+	t.Parallel()
+	cluster := kafkatest.Start(t)
+	cluster.CreateTopic(t, "beyond", 1, nil)
+	cluster.Produce(t, "beyond", kgo.NoCompression(), numbered("record", 10, 1)...)
+	var offsets kadm.Offsets
+	offsets.AddOffset("beyond", 0, 1000, -1)
+	if err := cluster.Admin(t).CommitAllOffsets(t.Context(), "beyond", offsets); err != nil {
+		t.Fatal(err)
+	}
+	r := prepare(t, cluster.Brokers(), "beyond", []string{"beyond"})
+	r.journal.backwards = true
+	r.start(t)
+	r.await(t, "all records", func() bool { return len(r.values()) == 10 })
+	if skipped := r.metric(t, "mayfly_kafka_offsets_skipped_total"); skipped != 0 {
+		t.Errorf("%v offsets counted as skipped", skipped)
+	}
+}
+
+func TestLagIsCounted(t *testing.T) {
+	t.Parallel()
+	cluster := kafkatest.Start(t)
+	cluster.CreateTopic(t, "lagging", 1, nil)
+	cluster.Produce(t, "lagging", kgo.NoCompression(), numbered("record", 10, 1)...)
+	r := run(t, cluster, "lagging", []string{"lagging"})
+	r.await(t, "all records", func() bool { return len(r.values()) == 10 })
+	awaitTrue(t, "no lag", func() bool { return r.metric(t, "mayfly_kafka_lag_records") == 0 })
+}
+
+func TestWithoutKeepsOrder(t *testing.T) {
+	t.Parallel()
+	names := []string{"c", "a", "b"}
+	if diff := cmp.Diff([]string{"c", "b"}, without(names, map[string]topic{"a": {}})); diff != "" {
+		t.Error(diff)
+	}
+	if !slices.Equal(names, []string{"c", "a", "b"}) {
+		t.Error("its argument was changed")
+	}
+}
