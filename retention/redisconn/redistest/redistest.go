@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -57,7 +58,11 @@ func (s *Server) Run(t testing.TB) {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
 	defer func() { _ = client.Close() }()
 	deadline := time.Now().Add(10 * time.Second)
-	for client.Ping(context.Background()).Err() != nil {
+	for {
+		err := client.Ping(context.Background()).Err()
+		if err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
+			return
+		}
 		if time.Now().After(deadline) {
 			t.Fatalf("redis-server on %s does not answer", s.Addr)
 		}
