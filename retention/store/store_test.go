@@ -49,6 +49,12 @@ func TestRedis(t *testing.T) {
 	storetest.Run(t, func(*testing.T) store.Store { return store.NewRedis(<-clients) })
 }
 
+func TestRedisCluster(t *testing.T) {
+	t.Parallel()
+	_, client := redistest.StartCluster(t, 3, false)
+	storetest.Run(t, func(*testing.T) store.Store { return store.NewRedis(client) })
+}
+
 // TestNoInstantWithoutExpiry watches every command that the server executes:
 // after each one that writes, the key has an expiry, and none removes one.
 func TestNoInstantWithoutExpiry(t *testing.T) {

@@ -4,6 +4,8 @@ package storetest
 
 import (
 	"context"
+	"fmt"
+	"hash/crc32"
 	"testing"
 	"time"
 
@@ -52,9 +54,16 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	}
 }
 
-var policy = retention.Policy{Name: "conformance", Window: time.Hour}
+// policyOf gives each case epochs of its own, so that cases can share a server.
+func policyOf(t *testing.T, window time.Duration) retention.Policy {
+	return retention.Policy{Name: fmt.Sprintf("case-%08x", crc32.ChecksumIEEE([]byte(t.Name()))), Window: window}
+}
 
-func present() retention.Epoch { return policy.EpochAt(time.Now()) }
+func keyOf(t *testing.T, shards uint32) keyring.Public {
+	t.Helper()
+	policy := policyOf(t, time.Hour)
+	return Key(t, policy.EpochAt(time.Now()), policy.Window, shards)
+}
 
 func appendOne(t *testing.T, s store.Store, key keyring.Public, w *seal.Writer, payloads ...string) []seal.Frame {
 	t.Helper()
@@ -83,7 +92,7 @@ func chunk(t *testing.T, s store.Store, place seal.Place) []string {
 }
 
 func testAppend(t *testing.T, s store.Store) {
-	key := Key(t, present(), policy.Window, 1)
+	key := keyOf(t, 1)
 	w := Writer(t, key)
 	var want []string
 	for _, payload := range []string{"a", "b", "c"} {
@@ -101,7 +110,7 @@ func testAppend(t *testing.T, s store.Store) {
 
 func testDirectory(t *testing.T, s store.Store) {
 	ctx := context.Background()
-	key, other := Key(t, present(), policy.Window, 3), Key(t, present(), policy.Window, 5)
+	key, other := keyOf(t, 3), keyOf(t, 5)
 	for _, k := range []keyring.Public{key, other, key} {
 		if err := s.Open(ctx, k); err != nil {
 			t.Fatal(err)
@@ -133,7 +142,7 @@ func testDirectory(t *testing.T, s store.Store) {
 
 func testDeadline(t *testing.T, s store.Store) {
 	ctx := context.Background()
-	second := retention.Policy{Name: "second", Window: 2 * time.Second, Epoch: time.Second}
+	second := policyOf(t, 2*time.Second)
 	key := Key(t, second.EpochAt(time.Now()), second.Window, 2)
 	if err := s.Open(ctx, key); err != nil {
 		t.Fatal(err)
@@ -153,6 +162,7 @@ func testDeadline(t *testing.T, s store.Store) {
 }
 
 func testPastDeadline(t *testing.T, s store.Store) {
+	policy := policyOf(t, time.Hour)
 	old := policy.EpochAt(time.Now().Add(-2 * policy.Window))
 	key := Key(t, old, policy.Window, 1)
 	w := Writer(t, key)
@@ -168,7 +178,7 @@ func testPastDeadline(t *testing.T, s store.Store) {
 
 func testUnlink(t *testing.T, s store.Store) {
 	ctx := context.Background()
-	key := Key(t, present(), policy.Window, 400)
+	key := keyOf(t, 400)
 	if err := s.Open(ctx, key); err != nil {
 		t.Fatal(err)
 	}
