@@ -193,7 +193,9 @@ func TestDecodeRefusesChangedBytes(t *testing.T) {
 func TestDecodeRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	good := appendRecord(nil, recordPlan{value: []byte("v")})
-	bomb := compress(t, 4, make([]byte, maxDecompressed+1))
+	bomb := func(codec int16) batchPlan {
+		return batchPlan{attributes: codec, payload: compress(t, codec, make([]byte, maxDecompressed+1)), count: 1}
+	}
 	for name, test := range map[string]struct {
 		plan batchPlan
 		want error
@@ -203,7 +205,9 @@ func TestDecodeRefusesNonsense(t *testing.T) {
 		"not snappy":        {batchPlan{attributes: 2, payload: []byte{0xff, 0xff}, count: 1}, errBroken},
 		"not lz4":           {batchPlan{attributes: 3, payload: good, count: 1}, errBroken},
 		"not zstd":          {batchPlan{attributes: 4, payload: good, count: 1}, errBroken},
-		"bomb":              {batchPlan{attributes: 4, payload: bomb, count: 1}, errTooLarge},
+		"gzip bomb":         {bomb(1), errTooLarge},
+		"lz4 bomb":          {bomb(3), errTooLarge},
+		"zstd bomb":         {bomb(4), errTooLarge},
 		"snappy bomb":       {batchPlan{attributes: 2, payload: binary.AppendUvarint(nil, 1<<31), count: 1}, errTooLarge},
 		"too many records":  {batchPlan{payload: good, count: math.MaxInt32}, errMalformed},
 		"negative count":    {batchPlan{payload: good, count: -1}, errMalformed},

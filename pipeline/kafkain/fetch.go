@@ -27,6 +27,8 @@ const (
 	setStep = 1 << 20
 )
 
+var errOtherPartition = errors.New("fetching: the answer is not about the partition asked for")
+
 // These types replace, for the whole program, those behind kafka-go's
 // Client.Fetch, which is not used: theirs decode record batches, ours take the bytes.
 func init() { protocol.Register(&fetchRequest{}, &fetchResponse{}) }
@@ -200,7 +202,7 @@ func (f fetcher) fetch(ctx context.Context, topic string, number int32, offset i
 	}
 	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 ||
 		response.Topics[0].Topic != topic || response.Topics[0].Partitions[0].Partition != number {
-		return nil, errors.New("fetching: the answer is not about the partition asked for")
+		return nil, errOtherPartition
 	}
 	return &response.Topics[0].Partitions[0], nil
 }

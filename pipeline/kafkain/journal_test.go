@@ -2,6 +2,7 @@ package kafkain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,8 +30,13 @@ type journal struct {
 	backwards  bool // batches may go back
 	hold       func(ctx context.Context, b *Batch)
 
-	mutex       sync.Mutex // guards all below
-	changed     chan struct{}
+	mutex   sync.Mutex // guards all below
+	changed chan struct{}
+	view
+}
+
+// view is what a journal holds at one moment.
+type view struct {
 	generation  Generation
 	generations int
 	revoked     int
@@ -43,8 +49,18 @@ type journal struct {
 }
 
 func newJournal() *journal {
-	return &journal{changed: make(chan struct{}), records: map[Partition][]seenRecord{},
-		gaps: map[Partition]int64{}, appendTime: map[bool]int{}}
+	return &journal{changed: make(chan struct{}), view: view{
+		records: map[Partition][]seenRecord{}, gaps: map[Partition]int64{}, appendTime: map[bool]int{}}}
+}
+
+// look copies what the journal holds now.
+func (j *journal) look() view {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	v := j.view
+	v.starts, v.errors = slices.Clone(v.starts), slices.Clone(v.errors)
+	v.next, v.records, v.gaps, v.appendTime = maps.Clone(v.next), maps.Clone(v.records), maps.Clone(v.gaps), maps.Clone(v.appendTime)
+	return v
 }
 
 func (j *journal) update(change func()) {
@@ -86,9 +102,12 @@ func (j *journal) Handle(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-func (j *journal) Revoked(context.Context) error {
+func (j *journal) Revoked(ctx context.Context) error {
 	j.update(func() {
 		j.revoked++
+		if ctx.Err() != nil {
+			j.errors = append(j.errors, errors.New("no time was left to store and commit"))
+		}
 		if j.commitEnd {
 			j.commit()
 		}
@@ -104,9 +123,9 @@ func (j *journal) commit() {
 }
 
 // values are all values read so far, sorted.
-func (j *journal) values() []string {
+func (v view) values() []string {
 	var all []string
-	for _, records := range j.records {
+	for _, records := range v.records {
 		for _, r := range records {
 			all = append(all, r.Value)
 		}
@@ -116,18 +135,18 @@ func (j *journal) values() []string {
 }
 
 // distinct is how many different values were read.
-func (j *journal) distinct() int { return len(slices.Compact(j.values())) }
+func (v view) distinct() int { return len(slices.Compact(v.values())) }
 
-// await waits until the condition, asked with the lock held, is true.
-func (j *journal) await(t testing.TB, what string, condition func() bool) {
+// await waits until the condition is true and gives the view that it was true of.
+func (j *journal) await(t testing.TB, what string, condition func(view) bool) view {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
 		j.mutex.Lock()
-		holds, changed := condition(), j.changed
+		changed := j.changed
 		j.mutex.Unlock()
-		if holds {
-			return
+		if v := j.look(); condition(v) {
+			return v
 		}
 		select {
 		case <-changed:
@@ -195,7 +214,7 @@ func (r *rig) start(t testing.TB) {
 				t.Log(entry.Time.Format("05.000"), entry.Message, entry.ContextMap())
 			}
 		}
-		for _, err := range r.errors {
+		for _, err := range r.look().errors {
 			t.Error(err)
 		}
 	})

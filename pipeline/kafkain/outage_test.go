@@ -21,15 +21,12 @@ func TestSurvivesAnOutage(t *testing.T) {
 	cluster.CreateTopic(t, "outage", 4, nil)
 	cluster.Produce(t, "outage", kgo.NoCompression(), numbered("before", 400, 4)...)
 	r := run(t, cluster, "outage", []string{"outage"}, func(r *rig) { r.commitEnd = false })
-	r.await(t, "the records before", func() bool { return r.distinct() == 400 })
+	r.await(t, "the records before", func(v view) bool { return v.distinct() == 400 })
 	if err := r.Ready(); err != nil {
 		t.Errorf("not ready: %v", err)
 	}
-	r.mutex.Lock()
-	err := r.generation.Commit(r.next)
-	r.mutex.Unlock()
-	if err != nil {
-		t.Fatal(err)
+	if v := r.look(); v.generation.Commit(v.next) != nil {
+		t.Fatal("the commit failed")
 	}
 
 	cluster.Kill(t)
@@ -38,8 +35,8 @@ func TestSurvivesAnOutage(t *testing.T) {
 	awaitTrue(t, "the loss of its membership", func() bool { return r.metric(t, "mayfly_kafka_member") == 0 })
 	cluster.StartAgain(t)
 	cluster.Produce(t, "outage", kgo.NoCompression(), numbered("after", 400, 4)...)
-	r.await(t, "the records after", func() bool { return r.distinct() == 800 })
-	if got := len(r.valuesLocked()); got != 800 {
+	r.await(t, "the records after", func(v view) bool { return v.distinct() == 800 })
+	if got := len(r.look().values()); got != 800 {
 		t.Errorf("%d records, want 800: what was committed is not read again", got)
 	}
 	awaitTrue(t, "that it is ready again", func() bool { return r.Ready() == nil })
@@ -72,7 +69,7 @@ func TestWaitsForKafkaAtStart(t *testing.T) {
 		t.Error("ready without Kafka")
 	}
 	cluster.StartAgain(t)
-	r.await(t, "all records", func() bool { return len(r.values()) == 10 })
+	r.await(t, "all records", func(v view) bool { return len(v.values()) == 10 })
 }
 
 // Being told to stop while Kafka is away ends Run all the same.
@@ -81,7 +78,7 @@ func TestStopsWhileKafkaIsAway(t *testing.T) {
 	cluster := kafkatest.StartEmbedded(t)
 	cluster.CreateTopic(t, "away", 1, nil)
 	r := run(t, cluster, "away", []string{"away"})
-	r.await(t, "the assignment", func() bool { return r.generations == 1 })
+	r.await(t, "the assignment", func(v view) bool { return v.generations == 1 })
 	cluster.Stop(t)
 	begin := time.Now()
 	if err := r.stop(); err != nil {
@@ -90,8 +87,8 @@ func TestStopsWhileKafkaIsAway(t *testing.T) {
 	if took := time.Since(begin); took > leaveLimit+5*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
-	if r.revoked != 1 {
-		t.Errorf("revoked %d times", r.revoked)
+	if revoked := r.look().revoked; revoked != 1 {
+		t.Errorf("revoked %d times", revoked)
 	}
 }
 
@@ -153,7 +150,7 @@ func TestLogsNoContent(t *testing.T) {
 	cluster.CreateTopic(t, "quiet", 1, nil)
 	cluster.Produce(t, "quiet", kgo.NoCompression(), &kgo.Record{Key: []byte("192.0.2.77"), Value: []byte("192.0.2.77")})
 	r := run(t, cluster, "quiet", []string{"quiet"})
-	r.await(t, "the record", func() bool { return len(r.values()) == 1 })
+	r.await(t, "the record", func(v view) bool { return len(v.values()) == 1 })
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func TestTLSAndSASL(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.start(t)
-			r.await(t, "all records", func() bool { return len(r.values()) == 5 })
+			r.await(t, "all records", func(v view) bool { return len(v.values()) == 5 })
 		})
 	}
 }

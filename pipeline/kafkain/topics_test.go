@@ -1,6 +1,7 @@
 package kafkain
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -21,7 +22,7 @@ func TestWaitsForATopic(t *testing.T) {
 	cluster.Produce(t, "there", kgo.NoCompression(), numbered("there", 10, 1)...)
 	none := run(t, cluster, "waits-1", []string{"not-there"})
 	some := run(t, cluster, "waits-2", []string{"there", "not-there"})
-	some.await(t, "what is there", func() bool { return len(some.values()) == 10 })
+	some.await(t, "what is there", func(v view) bool { return len(v.values()) == 10 })
 	awaitTrue(t, "a warning", func() bool { return none.logs.FilterMessage(missingLine).Len() == 1 })
 	if err := none.Ready(); err == nil {
 		t.Error("ready without any topic")
@@ -38,8 +39,8 @@ func TestWaitsForATopic(t *testing.T) {
 	}
 	cluster.CreateTopic(t, "not-there", 2, nil)
 	cluster.Produce(t, "not-there", kgo.NoCompression(), numbered("new", 10, 2)...)
-	none.await(t, "the new topic", func() bool { return len(none.values()) == 10 })
-	some.await(t, "the new topic", func() bool { return some.distinct() == 20 })
+	none.await(t, "the new topic", func(v view) bool { return len(v.values()) == 10 })
+	some.await(t, "the new topic", func(v view) bool { return v.distinct() == 20 })
 	if lines := some.logs.FilterMessage(missingLine).Len(); lines != 1 {
 		t.Errorf("warned %d times", lines)
 	}
@@ -50,13 +51,13 @@ func TestReadsNewPartitions(t *testing.T) {
 	cluster := kafkatest.Start(t)
 	cluster.CreateTopic(t, "growing", 1, nil)
 	r := run(t, cluster, "growing", []string{"growing"})
-	r.await(t, "one partition", func() bool { return len(r.next) == 1 })
+	r.await(t, "one partition", func(v view) bool { return len(v.next) == 1 })
 	if _, err := cluster.Admin(t).CreatePartitions(t.Context(), 2, "growing"); err != nil {
 		t.Fatal(err)
 	}
-	r.await(t, "three partitions", func() bool { return len(r.next) == 3 })
+	r.await(t, "three partitions", func(v view) bool { return len(v.next) == 3 })
 	cluster.Produce(t, "growing", kgo.NoCompression(), numbered("record", 30, 3)...)
-	r.await(t, "all records", func() bool { return r.distinct() == 30 })
+	r.await(t, "all records", func(v view) bool { return v.distinct() == 30 })
 }
 
 // A topic made anew under its old name is another topic: its records begin at 0 under another ID.
@@ -66,7 +67,7 @@ func TestRecreatedTopicIsAnother(t *testing.T) {
 	cluster.CreateTopic(t, "again", 1, nil)
 	cluster.Produce(t, "again", kgo.NoCompression(), numbered("old", 50, 1)...)
 	r := run(t, cluster, "again", []string{"again"}, func(r *rig) { r.commitEach = true })
-	r.await(t, "the old records", func() bool { return r.distinct() == 50 })
+	r.await(t, "the old records", func(v view) bool { return v.distinct() == 50 })
 	// A commit may meet the topic's deletion; its errors are not the test's.
 	r.update(func() { r.commitEach = false })
 	if _, err := cluster.Admin(t).DeleteTopic(t.Context(), "again"); err != nil {
@@ -78,11 +79,9 @@ func TestRecreatedTopicIsAnother(t *testing.T) {
 	})
 	cluster.CreateTopic(t, "again", 1, nil)
 	cluster.Produce(t, "again", kgo.NoCompression(), numbered("new", 80, 1)...)
-	r.await(t, "the new records", func() bool { return r.distinct() == 130 })
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
+	r.await(t, "the new records", func(v view) bool { return v.distinct() == 130 })
 	ids := map[[16]byte]bool{}
-	for partition, records := range r.records {
+	for partition, records := range r.look().records {
 		ids[partition.ID] = true
 		kinds := map[string]bool{}
 		for _, record := range records {
@@ -104,9 +103,9 @@ func TestDeletedRecordsAreAGap(t *testing.T) {
 	cluster.CreateTopic(t, "deleted", 1, nil)
 	cluster.Produce(t, "deleted", kgo.NoCompression(), numbered("record", 100, 1)...)
 	first := run(t, cluster, "deleted", []string{"deleted"})
-	first.await(t, "all records", func() bool { return len(first.values()) == 100 })
-	partition := only(first.next)
-	if err := first.generation.Commit(map[Partition]int64{partition: 10}); err != nil {
+	first.await(t, "all records", func(v view) bool { return len(v.values()) == 100 })
+	partition := only(first.look().next)
+	if err := first.look().generation.Commit(map[Partition]int64{partition: 10}); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.stop(); err != nil {
@@ -118,11 +117,11 @@ func TestDeletedRecordsAreAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := run(t, cluster, "deleted", []string{"deleted"})
-	second.await(t, "what is left", func() bool { return len(second.values()) == 40 })
-	if gap := second.gaps[partition]; gap != 50 {
+	second.await(t, "what is left", func(v view) bool { return len(v.values()) == 40 })
+	if gap := second.look().gaps[partition]; gap != 50 {
 		t.Errorf("a gap of %d offsets, want 50", gap)
 	}
-	if first := second.records[partition][0].Offset; first != 60 {
+	if first := second.look().records[partition][0].Offset; first != 60 {
 		t.Errorf("went on at %d, want 60", first)
 	}
 	if skipped := second.metric(t, "mayfly_kafka_offsets_skipped_total"); skipped != 50 {
@@ -147,7 +146,7 @@ func TestOffsetBeyondTheEndStartsOver(t *testing.T) {
 	r := prepare(t, cluster.Brokers(), "beyond", []string{"beyond"})
 	r.journal.backwards = true
 	r.start(t)
-	r.await(t, "all records", func() bool { return len(r.values()) == 10 })
+	r.await(t, "all records", func(v view) bool { return len(v.values()) == 10 })
 	if skipped := r.metric(t, "mayfly_kafka_offsets_skipped_total"); skipped != 0 {
 		t.Errorf("%v offsets counted as skipped", skipped)
 	}
@@ -157,10 +156,24 @@ func TestLagIsCounted(t *testing.T) {
 	t.Parallel()
 	cluster := kafkatest.Start(t)
 	cluster.CreateTopic(t, "lagging", 1, nil)
-	cluster.Produce(t, "lagging", kgo.NoCompression(), numbered("record", 10, 1)...)
-	r := run(t, cluster, "lagging", []string{"lagging"})
-	r.await(t, "all records", func() bool { return len(r.values()) == 10 })
-	awaitTrue(t, "no lag", func() bool { return r.metric(t, "mayfly_kafka_lag_records") == 0 })
+	for range 10 { // ten batches of about 1 kB, fetched one by one
+		cluster.Produce(t, "lagging", kgo.NoCompression(), numbered("record", 50, 1)...)
+	}
+	r := prepare(t, cluster.Brokers(), "lagging", []string{"lagging"})
+	r.config.FetchBytes = 1 << 10
+	r.journal.hold = func(ctx context.Context, b *Batch) {
+		if b.Next > 200 {
+			<-ctx.Done()
+		}
+	}
+	r.start(t)
+	awaitTrue(t, "the lag of what is held back", func() bool { return r.metric(t, "mayfly_kafka_lag_records") == 300 })
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if lag := r.metric(t, "mayfly_kafka_lag_records"); lag != 0 {
+		t.Errorf("a lag of %v without any partition", lag)
+	}
 }
 
 func TestWithoutKeepsOrder(t *testing.T) {

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { Main(m) }
 
 func TestSharedBrokerIsOne(t *testing.T) {
 	t.Parallel()
-	if Start(t) != Start(t) {
+	if first, second := Start(t), Start(t); first != second {
 		t.Error("two shared brokers")
 	}
 	cluster := Start(t)

@@ -3,8 +3,12 @@ package kafkatest
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 )
+
+// noted holds what the file of notes has been told by this process.
+var noted sync.Map
 
 // note says that a test ran without the real Kafka, and why: in the test's
 // log and in the file that MAYFLY_TEST_NOTES names. Where CI is "true" a
@@ -16,7 +20,7 @@ func note(t testing.TB, why string) {
 	}
 	t.Logf("runs on the embedded broker, not on Apache Kafka: %s", why)
 	path := os.Getenv("MAYFLY_TEST_NOTES")
-	if path == "" {
+	if _, again := noted.LoadOrStore(t.Name()+why, true); again || path == "" {
 		return
 	}
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)

@@ -11,12 +11,14 @@ import (
 // Option changes the configuration of a real broker.
 type Option func(properties map[string]string)
 
-// QuickPurge makes retention act within seconds: segments are judged and
-// deleted files unlinked each second (Kafka's defaults: 5 min and 60 s).
+// QuickPurge makes retention act within seconds: segments are judged each
+// second from the start on, deleted files unlinked a second later (Kafka's
+// defaults: each 5 min, first after 30 s, and 60 s).
 func QuickPurge() Option {
 	return func(properties map[string]string) {
 		properties["log.retention.check.interval.ms"] = "1000"
 		properties["log.segment.delete.delay.ms"] = "1000"
+		properties["log.initial.task.delay.ms"] = "1000"
 	}
 }
 

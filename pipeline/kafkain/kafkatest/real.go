@@ -95,10 +95,11 @@ func (s *jvm) format(options []Option) error {
 func (s *jvm) properties() string { return filepath.Join(s.folder, "server.properties") }
 
 // command runs a class of Kafka's jars; the fast start of the serial collector
-// and the first compiler tier suits brokers that live for seconds.
+// and the first compiler tier suits brokers that live for seconds. Java unpacks
+// native libraries into its temporary folder, and a killed broker leaves them.
 func (s *jvm) command(heap string, arguments ...string) *exec.Cmd {
 	return exec.Command(s.java, append([]string{heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-cp", filepath.Join(s.jars, "*")}, arguments...)...)
+		"-Djava.io.tmpdir=" + s.folder, "-cp", filepath.Join(s.jars, "*")}, arguments...)...)
 }
 
 func (s *jvm) brokers() []string { return []string{s.broker} }
@@ -143,7 +144,7 @@ func (s *jvm) waitReady(ctx context.Context, exited <-chan struct{}) error {
 		return err
 	case <-exited:
 		output, _ := os.ReadFile(filepath.Join(s.folder, "server.log"))
-		return fmt.Errorf("Kafka ended while starting: %s", lastLine(output))
+		return fmt.Errorf("the broker ended while starting: %s", lastLine(output))
 	}
 }
 
