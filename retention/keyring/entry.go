@@ -11,6 +11,9 @@ import (
 	"mayfly/retention/seal"
 )
 
+// MaxShards is the most shards per view of an epoch key.
+const MaxShards = 1 << 16
+
 var errEntry = errors.New("keyring: malformed entry")
 
 // newEntry draws an epoch key; the second result is its private half, wrapped.
@@ -19,7 +22,7 @@ func newEntry(epoch retention.Epoch, deadline time.Time, shards uint32, kek KEK)
 	if err != nil {
 		return Public{}, nil, err
 	}
-	p := Public{Epoch: epoch, Deadline: deadline, Key: public, Shards: shards}
+	p := Public{Epoch: epoch, Minted: time.Now(), Deadline: deadline, Key: public, Shards: shards}
 	if _, err := rand.Read(p.ID[:]); err != nil {
 		return Public{}, nil, fmt.Errorf("drawing a key id: %w", err)
 	}
@@ -33,7 +36,9 @@ func newEntry(epoch retention.Epoch, deadline time.Time, shards uint32, kek KEK)
 	wrapped, err := kek.Wrap(deadline, secret, p.associated())
 	clear(secret)
 	if err != nil {
-		return Public{}, nil, fmt.Errorf("wrapping the key of epoch %v: %w", epoch, err)
+		// Not wrapped: a key-encryption key that is ahead of a living epoch has
+		// lost it, which must not pass for the epoch's own end.
+		return Public{}, nil, fmt.Errorf("wrapping the key of epoch %v: %v (was this machine's clock ahead?)", epoch, err) //nolint:errorlint // on purpose
 	}
 	return p, wrapped, nil
 }
@@ -41,9 +46,11 @@ func newEntry(epoch retention.Epoch, deadline time.Time, shards uint32, kek KEK)
 // associated binds a wrapped private key to its epoch and id.
 func (p *Public) associated() []byte { return []byte(p.Epoch.String() + " " + p.ID.String()) }
 
-// marshal writes version (1), deadline (8), shards (4), layout key (16), public key.
+// marshal writes version (1), minted (8), deadline (8), shards (4), layout key
+// (16), public key.
 func (p *Public) marshal() []byte {
 	b := []byte{1}
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Minted.UnixMilli()))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.Deadline.UnixMilli()))
 	b = binary.BigEndian.AppendUint32(b, p.Shards)
 	b = append(b, p.Layout[:]...)
@@ -52,17 +59,18 @@ func (p *Public) marshal() []byte {
 
 func parsePublic(epoch retention.Epoch, id string, b []byte) (Public, error) {
 	key, err := seal.ParseKeyID(id)
-	if err != nil || len(b) < 1+8+4+16+1 || b[0] != 1 {
+	if err != nil || len(b) < 1+8+8+4+16+1 || b[0] != 1 {
 		return Public{}, errEntry
 	}
 	p := Public{
 		Epoch: epoch, ID: key,
-		Deadline: time.UnixMilli(int64(binary.BigEndian.Uint64(b[1:9]))),
-		Shards:   binary.BigEndian.Uint32(b[9:13]),
-		Layout:   [16]byte(b[13:29]),
-		Key:      b[29:],
+		Minted:   time.UnixMilli(int64(binary.BigEndian.Uint64(b[1:9]))),
+		Deadline: time.UnixMilli(int64(binary.BigEndian.Uint64(b[9:17]))),
+		Shards:   binary.BigEndian.Uint32(b[17:21]),
+		Layout:   [16]byte(b[21:37]),
+		Key:      b[37:],
 	}
-	if p.Shards == 0 || p.Shards >= 1<<24 {
+	if p.Shards == 0 || p.Shards > MaxShards {
 		return Public{}, errEntry
 	}
 	return p, nil

@@ -130,6 +130,84 @@ func TestKEKFileRefusals(t *testing.T) {
 	}
 }
 
+func TestAnOldProcessDoesNotOverwriteANewKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "kek")
+	now := time.Unix(1_763_775_000, 0)
+	_ = GenerateKEK(path, now)
+	old, _ := OpenKEK(path, now)
+	_ = os.Remove(path)
+	_ = GenerateKEK(path, now)
+	neu, _ := OpenKEK(path, now)
+	w, _ := neu.Wrap(now.Add(time.Hour), []byte("s"), nil)
+	if err := old.Advance(now.Add(time.Second)); err == nil {
+		t.Error("a file of another key was taken for one's own")
+	}
+	fresh, err := OpenKEK(path, now.Add(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh.Unwrap(now.Add(time.Hour), w, nil); err != nil {
+		t.Fatalf("the old process overwrote the new key: %v", err)
+	}
+}
+
+func TestMemoryForgetsEvenIfTheFileIsGone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "kek")
+	now := time.Unix(1_763_775_000, 0)
+	_ = GenerateKEK(path, now)
+	k, _ := OpenKEK(path, now)
+	w, _ := k.Wrap(now.Add(time.Second), []byte("s"), nil)
+	_ = os.Remove(path)
+	if err := k.Advance(now.Add(time.Hour)); err == nil {
+		t.Error("the loss of the file went unnoticed")
+	}
+	if _, err := k.Unwrap(now.Add(time.Second), w, nil); !errors.Is(err, ErrDestroyed) {
+		t.Fatalf("an hour after its deadline this process still unwraps: %v", err)
+	}
+}
+
+func TestAdvanceIsDoneOnlyWhenTheFileIs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "kek")
+	now := time.Unix(1_763_775_000, 0)
+	_ = GenerateKEK(path, now)
+	k, _ := OpenKEK(path, now)
+	before, _ := os.ReadFile(path)
+	// memory advanced, the file not
+	_ = k.chain.Advance(now.Add(time.Minute))
+	err := k.Advance(now.Add(time.Minute))
+	after, _ := os.ReadFile(path)
+	if err == nil && string(before) == string(after) {
+		t.Fatal("Advance says done, the file still derives everything")
+	}
+}
+
+func TestProcessesThatShareAFileStayTogether(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "kek")
+	now := time.Unix(1_763_775_000, 0)
+	_ = GenerateKEK(path, now)
+	a, _ := OpenKEK(path, now)
+	b, _ := OpenKEK(path, now)
+	later := now.Add(40 * 24 * time.Hour)
+	if a.Advance(later) != nil || b.Advance(later) != nil {
+		t.Fatal()
+	}
+	w, err := b.Wrap(later.Add(time.Minute), []byte("s"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Unwrap(later.Add(time.Minute), w, nil); err != nil {
+		t.Errorf("two processes with one file: %v", err)
+	}
+	fresh, _ := OpenKEK(path, later)
+	if _, err := fresh.Unwrap(later.Add(time.Minute), w, nil); err != nil {
+		t.Errorf("after a restart: %v", err)
+	}
+}
+
 func BenchmarkKEKOneDay(b *testing.B) {
 	for b.Loop() {
 		if _, err := newChain(0, make([]byte, 32)).at(86_400); err != nil {

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,7 +22,8 @@ import (
 // digits of the SHA-256 of what precedes them, so that damage is seen.
 type KEKFile struct {
 	*chain
-	path string
+	path    string
+	written int64 // the slot that the file is known to have reached
 }
 
 const kekVersion = "mayfly-kek-v1"
@@ -53,7 +55,7 @@ func OpenKEK(path string, now time.Time) (*KEKFile, error) {
 	err := k.locked(func(file *os.File) error {
 		slot, key, err := readState(file)
 		if err == nil {
-			k.chain = newChain(slot, key)
+			k.chain, k.written = newChain(slot, key), slot
 		}
 		return err
 	})
@@ -66,41 +68,74 @@ func OpenKEK(path string, now time.Time) (*KEKFile, error) {
 	return k, k.Advance(now)
 }
 
-// Advance implements KEK: the file first, then this process's memory.
+// Advance implements KEK: this process's memory first, which nothing can hold up,
+// then the file.
 func (k *KEKFile) Advance(now time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	slot := slotAt(now)
-	if slot <= k.slot {
+	if slot <= k.written {
 		return nil
 	}
-	err := k.locked(func(file *os.File) error {
-		inFile, _, err := readState(file)
-		if err != nil {
-			return err
-		}
-		if slot-k.slot > maxSteps {
-			// Everything that this key ever wrapped is past its deadline.
-			k.chain.key = make([]byte, 32)
-			if _, err := rand.Read(k.chain.key); err != nil {
-				return err
-			}
-			k.chain.slot = slot
-			clear(k.derived)
-		}
-		if err := k.advance(slot); err != nil {
-			return err
-		}
-		if inFile >= slot {
-			return nil
-		}
-		return writeState(file, slot, k.key)
-	})
+	before, known := k.slot, append([]byte(nil), k.key...)
+	defer clear(known)
+	far := slot-k.slot > maxSteps // everything that this key ever wrapped is past its deadline
+	if err := k.forward(slot, far); err != nil {
+		return fmt.Errorf("advancing the key-encryption key: %w", err)
+	}
+	err := k.locked(func(file *os.File) error { return k.write(file, before, known, far) })
 	if err != nil {
 		return fmt.Errorf("advancing the key-encryption key: %w", err)
 	}
+	k.written = k.slot
 	return nil
 }
+
+// forward moves the memory to slot; where that is too far to walk, to a new key.
+func (k *KEKFile) forward(slot int64, far bool) error {
+	if !far {
+		return k.advance(slot)
+	}
+	clear(k.key)
+	for _, key := range k.derived {
+		clear(key)
+	}
+	k.slot, k.key, k.derived = slot, make([]byte, 32), map[int64][]byte{}
+	_, err := rand.Read(k.key)
+	return err
+}
+
+// write brings the file to the memory's state, or takes over what another process
+// has written there. A file of another key is left alone.
+func (k *KEKFile) write(file *os.File, before int64, known []byte, far bool) error {
+	slot, key, err := readState(file)
+	if err != nil {
+		return err
+	}
+	switch {
+	case slot >= k.slot && far:
+		k.slot, k.key = slot, key // another process jumped, too: the file's key is everybody's
+		return nil
+	case slot >= k.slot:
+		if mine, err := k.at(slot); err != nil || !bytes.Equal(mine, key) {
+			return errOtherKey
+		}
+		return nil
+	case slot <= before:
+		walked := newChain(slot, key)
+		if reached, err := walked.at(before); err != nil || !bytes.Equal(reached, known) {
+			return errOtherKey
+		}
+	default: // between our last state and the present one
+		walked := newChain(slot, key)
+		if reached, err := walked.at(k.slot); !far && (err != nil || !bytes.Equal(reached, k.key)) {
+			return errOtherKey
+		}
+	}
+	return writeState(file, k.slot, k.key)
+}
+
+var errOtherKey = errors.New("the file holds another key than this process: was it made anew? restart all that use it")
 
 // locked opens the file under an exclusive lock that other processes respect.
 func (k *KEKFile) locked(do func(*os.File) error) error {

@@ -13,10 +13,12 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,6 +41,7 @@ var (
 type Public struct {
 	Epoch    retention.Epoch
 	ID       seal.KeyID
+	Minted   time.Time
 	Deadline time.Time
 	Key      []byte   // HPKE public key
 	Layout   [16]byte // routes subjects to shards, by a keyed hash
@@ -56,13 +59,21 @@ func New(nodes ...Node) (*Keyring, error) {
 	return &Keyring{nodes: nodes}, nil
 }
 
-// Public gives the keys of a living epoch, lowest id first, or ErrNoKey.
+// Public gives the keys of a living epoch, newest first, or ErrNoKey.
 // It fails only when no node answers.
 func (k *Keyring) Public(ctx context.Context, epoch retention.Epoch) ([]Public, error) {
 	fields, err := k.fetch(ctx, epoch, partPublic)
 	if err != nil {
 		return nil, err
 	}
+	keys, err := parsePublics(epoch, fields)
+	if err == nil && len(keys) == 0 {
+		err = ErrNoKey
+	}
+	return keys, err
+}
+
+func parsePublics(epoch retention.Epoch, fields map[string][]byte) ([]Public, error) {
 	keys := make([]Public, 0, len(fields))
 	for id, value := range fields {
 		key, err := parsePublic(epoch, id, value)
@@ -71,46 +82,92 @@ func (k *Keyring) Public(ctx context.Context, epoch retention.Epoch) ([]Public, 
 		}
 		keys = append(keys, key)
 	}
-	if len(keys) == 0 {
-		return nil, ErrNoKey
-	}
-	slices.SortFunc(keys, func(a, b Public) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	slices.SortFunc(keys, func(a, b Public) int {
+		return cmp.Or(b.Minted.Compare(a.Minted), slices.Compare(a.ID[:], b.ID[:]))
+	})
 	return keys, nil
 }
 
 // PublishWrap makes a writer's wrap known to readers, on at least one node that
-// has the key. It comes before the writer's first frame.
+// has the key. It comes before the writer's first frame, and again before later
+// ones: a node that lost it has it back.
 func (k *Keyring) PublishWrap(ctx context.Context, key Public, wrap seal.Wrap) error {
 	contents := Contents{partWraps: {wrapField(key.ID, wrap.Writer): wrap.Encapsulated}}
-	return k.onAny(func(n Node) error { return n.Publish(ctx, key.Epoch, key.Deadline, contents) })
+	return k.onAny(ctx, func(ctx context.Context, _ int, n Node) error {
+		return n.Publish(ctx, key.Epoch, key.Deadline, contents)
+	})
 }
 
-// Mint returns the epoch's keys, making one where there is none. announce is
-// called with a new key before anybody can use it. Every entry that some nodes
-// have and others lack is published to all, by the same atomic step.
-func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time.Time, shards uint32,
-	kek KEK, announce func(Public) error,
-) error {
-	contents := Contents{}
-	for _, part := range parts {
-		fields, err := k.fetch(ctx, epoch, part)
-		if err != nil {
-			return err
-		}
-		contents[part] = fields
+// Mint gives the epoch a key that kek opens, where it has none, and returns all
+// that it has, newest first. announce is called with a new key before anybody
+// can use it; shards lays it out. Every entry that some nodes have and others
+// lack is published to all, by the same atomic step.
+func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time.Time, kek KEK,
+	shards func() uint32, announce func(Public) error,
+) ([]Public, error) {
+	contents, err := k.contents(ctx, epoch)
+	if err != nil {
+		return nil, err
 	}
-	if len(contents[partPublic]) == 0 {
-		public, private, err := newEntry(epoch, deadline, shards, kek)
+	if !contents.opens(epoch, kek) {
+		public, private, err := newEntry(epoch, deadline, shards(), kek)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := announce(public); err != nil {
-			return err
+			return nil, err
 		}
-		contents[partPublic] = map[string][]byte{public.ID.String(): public.marshal()}
-		contents[partPrivate] = map[string][]byte{public.ID.String(): private}
+		contents[partPublic][public.ID.String()] = public.marshal()
+		contents[partPrivate][public.ID.String()] = private
 	}
-	return k.onAny(func(n Node) error { return n.Publish(ctx, epoch, deadline, contents) })
+	err = k.onAny(ctx, func(ctx context.Context, _ int, n Node) error {
+		return n.Publish(ctx, epoch, deadline, contents)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return contents.publics(epoch)
+}
+
+// contents unites what the nodes have of an epoch.
+func (k *Keyring) contents(ctx context.Context, epoch retention.Epoch) (Contents, error) {
+	fields := make([]map[string][]byte, len(parts))
+	var g errgroup.Group
+	for i, part := range parts {
+		g.Go(func() (err error) {
+			fields[i], err = k.fetch(ctx, epoch, part)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	contents := Contents{}
+	for i, part := range parts {
+		contents[part] = fields[i]
+	}
+	return contents, nil
+}
+
+// opens reports whether kek unwraps one of the keys: writers would otherwise
+// seal under a key that nobody can use.
+func (c Contents) opens(epoch retention.Epoch, kek KEK) bool {
+	publics, err := c.publics(epoch)
+	if err != nil {
+		return false
+	}
+	for _, public := range publics {
+		secret, err := kek.Unwrap(public.Deadline, c[partPrivate][public.ID.String()], public.associated())
+		clear(secret)
+		if err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (c Contents) publics(epoch retention.Epoch) ([]Public, error) {
+	return parsePublics(epoch, c[partPublic])
 }
 
 // Destroy deletes the epoch's entries on every node and raises each node's
@@ -131,27 +188,36 @@ func (k *Keyring) Destroy(ctx context.Context, epoch retention.Epoch, keepMark t
 // Holding counts the nodes that answer and those of them that still hold
 // anything of the epoch.
 func (k *Keyring) Holding(ctx context.Context, epoch retention.Epoch) (answering, holding int) {
+	var answers, holds atomic.Int32
+	var g errgroup.Group
 	for _, n := range k.nodes {
-		found, failed := false, false
-		for _, part := range parts {
-			fields, err := n.Fetch(ctx, epoch, part)
-			failed = failed || err != nil
-			found = found || len(fields) > 0
-		}
-		if !failed {
-			answering++
-		}
-		if found {
-			holding++
-		}
+		g.Go(func() error {
+			found, failed := false, false
+			for _, part := range parts {
+				fields, err := n.Fetch(ctx, epoch, part)
+				failed = failed || err != nil
+				found = found || len(fields) > 0
+				if failed {
+					break
+				}
+			}
+			if !failed {
+				answers.Add(1)
+			}
+			if found {
+				holds.Add(1)
+			}
+			return nil
+		})
 	}
-	return answering, holding
+	_ = g.Wait()
+	return int(answers.Load()), int(holds.Load())
 }
 
 // Epochs lists the epochs that have a key on any node that answers.
 func (k *Keyring) Epochs(ctx context.Context) ([]retention.Epoch, error) {
 	answers := make([][]retention.Epoch, len(k.nodes))
-	err := k.onAnyIndexed(func(i int, n Node) (err error) {
+	err := k.onAny(ctx, func(ctx context.Context, i int, n Node) (err error) {
 		answers[i], err = n.Epochs(ctx)
 		return err
 	})
@@ -175,7 +241,7 @@ func (k *Keyring) Nodes() int { return len(k.nodes) }
 // fetch unites what all nodes that answer have of one part.
 func (k *Keyring) fetch(ctx context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error) {
 	answers := make([]map[string][]byte, len(k.nodes))
-	err := k.onAnyIndexed(func(i int, n Node) (err error) {
+	err := k.onAny(ctx, func(ctx context.Context, i int, n Node) (err error) {
 		answers[i], err = n.Fetch(ctx, epoch, part)
 		return err
 	})
@@ -191,30 +257,35 @@ func (k *Keyring) fetch(ctx context.Context, epoch retention.Epoch, part Part) (
 	return union, nil
 }
 
-func (k *Keyring) onAny(do func(Node) error) error {
-	return k.onAnyIndexed(func(_ int, n Node) error { return do(n) })
-}
+// straggling is how long the other nodes have once one has answered: a node that
+// hangs delays nothing for longer.
+const straggling = 250 * time.Millisecond
 
-// onAnyIndexed does something on all nodes in parallel. One success is
-// success; a refusal by any node outweighs the outage of another.
-func (k *Keyring) onAnyIndexed(do func(int, Node) error) error {
+// onAny does something on all nodes in parallel. One success is success; that
+// an epoch is destroyed is true only if every node says so, because one clock
+// may be wrong.
+func (k *Keyring) onAny(ctx context.Context, do func(context.Context, int, Node) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	errs := make([]error, len(k.nodes))
 	var g errgroup.Group
 	for i, n := range k.nodes {
 		g.Go(func() error {
-			errs[i] = do(i, n)
+			if errs[i] = do(ctx, i, n); errs[i] == nil {
+				time.AfterFunc(straggling, cancel)
+			}
 			return nil
 		})
 	}
 	_ = g.Wait()
 	var refusal, outage error
-	succeeded := false
+	destroyed := 0
 	for i, err := range errs {
 		switch {
 		case err == nil:
-			succeeded = true
+			return nil
 		case errors.Is(err, ErrDestroyed):
-			return err
+			destroyed++
 		case errors.Is(err, ErrNotBegun), errors.Is(err, ErrNoKey):
 			refusal = err
 		default:
@@ -222,10 +293,12 @@ func (k *Keyring) onAnyIndexed(do func(int, Node) error) error {
 		}
 	}
 	switch {
-	case succeeded:
-		return nil
+	case destroyed == len(k.nodes):
+		return ErrDestroyed
 	case refusal != nil:
 		return refusal
+	case outage != nil:
+		return outage
 	}
-	return outage
+	return fmt.Errorf("%d of %d keyring nodes say that the epoch is over: compare their clocks", destroyed, len(k.nodes))
 }

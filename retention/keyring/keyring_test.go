@@ -17,11 +17,14 @@ var minute = retention.Policy{Name: "p", Window: time.Minute, Epoch: 10 * time.S
 
 func silent(Public) error { return nil }
 
+func four() uint32 { return 4 }
+
 func testKEK() KEK { return newChain(slotAt(time.Now()), make([]byte, 32)) }
 
 func mint(t *testing.T, ring *Keyring, kek KEK, epoch retention.Epoch) error {
 	t.Helper()
-	return ring.Mint(context.Background(), epoch, epoch.Deadline(minute.Window), 4, kek, silent)
+	_, err := ring.Mint(context.Background(), epoch, epoch.Deadline(minute.Window), kek, four, silent)
+	return err
 }
 
 func TestMintIsOncePerEpoch(t *testing.T) {
@@ -34,7 +37,7 @@ func TestMintIsOncePerEpoch(t *testing.T) {
 		epoch := minute.EpochAt(time.Now())
 		announced := 0
 		for range 3 {
-			err := ring.Mint(ctx, epoch, epoch.Deadline(minute.Window), 4, kek, func(Public) error { announced++; return nil })
+			_, err := ring.Mint(ctx, epoch, epoch.Deadline(minute.Window), kek, four, func(Public) error { announced++; return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +74,7 @@ func TestMintNeedsTheAnnouncement(t *testing.T) {
 	ring, _ := New(NewMemoryNode("a"))
 	epoch := minute.EpochAt(time.Now())
 	refused := errors.New("full")
-	err := ring.Mint(context.Background(), epoch, epoch.Deadline(minute.Window), 1, testKEK(),
+	_, err := ring.Mint(context.Background(), epoch, epoch.Deadline(minute.Window), testKEK(), four,
 		func(Public) error { return refused })
 	if !errors.Is(err, refused) {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,10 +65,15 @@ func (n *MemoryNode) Publish(_ context.Context, epoch retention.Epoch, deadline 
 		return ErrNotBegun
 	}
 	e := n.living(epoch)
-	if e == nil {
-		if len(contents[partPublic]) == 0 {
-			return ErrNoKey
+	if len(contents[partPublic]) == 0 {
+		for field := range contents[partWraps] {
+			key, _, _ := strings.Cut(field, " ")
+			if e == nil || e.parts[partPublic][key] == nil {
+				return ErrNoKey
+			}
 		}
+	}
+	if e == nil {
 		e = &memoryEpoch{parts: Contents{}, deadline: deadline}
 		n.epochs[epoch] = e
 	}

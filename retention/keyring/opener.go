@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -47,34 +46,42 @@ func NewOpener(ring *Keyring, kek KEK, log *zap.Logger) *Opener {
 	return &Opener{ring: ring, kek: kek, log: log, cache: map[retention.Epoch]*opened{}}
 }
 
-// Keys gives the keys of a living epoch. ErrNoKey: there is none, not minted yet
-// or lost. ErrDestroyed: its deadline has passed.
-func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch) ([]*Key, error) {
-	if keys := o.cached(epoch); keys != nil {
-		return keys, nil
+// Keys gives the keys of a living epoch that can be opened, among them those that
+// needed names if they are anywhere. ErrNoKey: there is none, not minted yet or
+// lost. ErrDestroyed: its deadline has passed.
+func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch, needed ...seal.KeyID) ([]*Key, error) {
+	before := o.cached(epoch)
+	if before != nil && holdsAll(before, needed) {
+		return before, nil
 	}
 	publics, err := o.ring.Public(ctx, epoch)
 	if err != nil {
+		if before != nil {
+			return before, nil // what is open stays open, whatever the keyring has lost
+		}
 		return nil, err
 	}
 	wrapped, err := o.ring.fetch(ctx, epoch, partPrivate)
 	if err != nil {
 		return nil, err
 	}
-	entry := &opened{deadline: publics[0].Deadline}
+	entry := &opened{deadline: publics[0].Deadline, keys: before}
 	for _, public := range publics {
-		secret, err := o.kek.Unwrap(public.Deadline, wrapped[public.ID.String()], public.associated())
-		if err != nil {
-			return nil, fmt.Errorf("opening key %v of epoch %v: %w", public.ID, epoch, err)
+		if holdsAll(before, []seal.KeyID{public.ID}) {
+			continue
 		}
-		private, err := seal.ParsePrivateKey(secret)
-		clear(secret)
+		private, err := o.unwrap(public, wrapped[public.ID.String()])
 		if err != nil {
-			return nil, err
+			continue // a lost key; who finds frames under it says so
 		}
 		entry.keys = append(entry.keys, &Key{Public: public, private: private, readers: map[seal.WriterID]*seal.Reader{}})
-		if public.Deadline.Before(entry.deadline) {
-			entry.deadline = public.Deadline
+	}
+	if len(entry.keys) == 0 {
+		return nil, ErrNoKey
+	}
+	for _, key := range entry.keys {
+		if key.Deadline.Before(entry.deadline) {
+			entry.deadline = key.Deadline
 		}
 	}
 	remaining := time.Until(entry.deadline)
@@ -85,7 +92,25 @@ func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch) ([]*Key, error
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.cache[epoch] = entry
-	return entry.keys, nil
+	return slices.Clone(entry.keys), nil
+}
+
+func (o *Opener) unwrap(public Public, wrapped []byte) (seal.PrivateKey, error) {
+	secret, err := o.kek.Unwrap(public.Deadline, wrapped, public.associated())
+	if err != nil {
+		return seal.PrivateKey{}, err
+	}
+	defer clear(secret)
+	return seal.ParsePrivateKey(secret)
+}
+
+func holdsAll(keys []*Key, ids []seal.KeyID) bool {
+	for _, id := range ids {
+		if !slices.ContainsFunc(keys, func(k *Key) bool { return k.ID == id }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Epochs lists the epochs that have a key.

@@ -7,11 +7,6 @@ local mark = redis.call('GET', KEYS[4])
 if mark and start <= tonumber(mark) then return 'destroyed' end
 if now >= deadline then return 'destroyed' end
 if now < start then return 'not begun' end
-local brings = false
-for i = 3, #ARGV, 3 do
-  if ARGV[i] == '1' then brings = true end
-end
-if not brings and redis.call('EXISTS', KEYS[1]) == 0 then return 'no key' end
 for i = 3, #ARGV, 3 do
   redis.call('HSETNX', KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2])
 end

@@ -18,12 +18,16 @@ const nodeTimeout = 2 * time.Second
 //go:embed publish.lua
 var publishSource string
 
+//go:embed publish_wrap.lua
+var publishWrapSource string
+
 //go:embed destroy.lua
 var destroySource string
 
 var (
-	publishScript = redis.NewScript(publishSource)
-	destroyScript = redis.NewScript(destroySource)
+	publishScript     = redis.NewScript(publishSource)
+	publishWrapScript = redis.NewScript(publishWrapSource)
+	destroyScript     = redis.NewScript(destroySource)
 )
 
 // RedisNode is a standalone Redis (or Valkey) 7.0 or newer.
@@ -59,12 +63,17 @@ func (n *RedisNode) Publish(ctx context.Context, epoch retention.Epoch, deadline
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
 	args := []any{epoch.Start, deadline.UnixMilli()}
+	// A writer may not touch private keys, so its script does not name them.
+	script, keys := publishWrapScript, []string{partKey(epoch, partPublic), partKey(epoch, partWraps), markKey(epoch.Policy)}
+	if len(contents[partPublic]) > 0 {
+		script, keys = publishScript, scriptKeys(epoch)
+	}
 	for i, part := range parts {
 		for field, value := range contents[part] {
 			args = append(args, i+1, field, value)
 		}
 	}
-	answer, err := publishScript.Run(ctx, n.client, scriptKeys(epoch), args...).Text()
+	answer, err := script.Run(ctx, n.client, keys, args...).Text()
 	if err != nil {
 		return fmt.Errorf("publishing epoch %v: %w", epoch, err)
 	}

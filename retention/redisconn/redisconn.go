@@ -5,6 +5,7 @@
 package redisconn
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -15,6 +16,14 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
+
+// init silences go-redis, which prints each failed connection to standard error
+// in a form of its own: whoever makes a call gets its error, and logs that.
+func init() { redis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 // Config names the data Redis.
 type Config struct {
@@ -44,6 +53,7 @@ func Open(c Config) (redis.UniversalClient, error) {
 	options := &redis.UniversalOptions{
 		Addrs: c.Addrs, MasterName: c.Sentinel, IsClusterMode: c.Cluster, DB: c.DB, Username: c.Username,
 		DisableIdentity:          true,
+		ContextTimeoutEnabled:    true, // else a deadline means nothing to a server that hangs
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if c.PasswordFile != "" {
@@ -77,6 +87,8 @@ func OpenNode(url string) (*redis.Client, error) {
 		return nil, errors.New("keyring.nodes: a node is named as redis://[user:password@]host:port/db")
 	}
 	options.DisableIdentity = true
+	options.ContextTimeoutEnabled = true
+	options.MaxRetries = -1 // whoever calls a node tries again by itself
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(options), nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +26,9 @@ type Server struct {
 	Addr string
 	Dir  string // its working folder: append-only file, dump.rdb, redis.log
 	args []string
-	cmd  *exec.Cmd
+
+	process *os.Process
+	exited  chan struct{} // closed once the process is gone
 }
 
 // Start runs a redis-server without persistence; args are further settings
@@ -50,11 +53,24 @@ func (s *Server) Run(t testing.TB) {
 		"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--save", "", "--appendonly", "no",
 		"--logfile", filepath.Join(s.Dir, "redis.log"), "--daemonize", "no",
 	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.Command("redis-server", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, exited := make(chan error, 1), make(chan struct{})
+	go func() {
+		// The kernel kills the child with the thread that started it, so this
+		// thread stays, and does nothing else, until the child is gone.
+		runtime.LockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatalf("starting redis-server: %v", err)
 	}
+	s.process, s.exited = cmd.Process, exited
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
 	defer func() { _ = client.Close() }()
 	deadline := time.Now().Add(10 * time.Second)
@@ -72,12 +88,12 @@ func (s *Server) Run(t testing.TB) {
 
 // Kill ends the server at once, as a crash would.
 func (s *Server) Kill() {
-	if s.cmd == nil {
+	if s.process == nil {
 		return
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
-	s.cmd = nil
+	_ = s.process.Kill()
+	<-s.exited
+	s.process = nil
 }
 
 // Client opens a client that is closed with the test.
