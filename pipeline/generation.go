@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,14 +26,15 @@ type generation struct {
 	done      chan struct{} // closed by run when it has ended
 	ctx       context.Context
 	abort     context.CancelFunc
-	merged    slab
+	gathered  []store.Batch // of all lanes; flush uses it alone
 	positions positions
 	identity  string // of the Redis servers that stored it all
+	ahead     bool   // their clocks have been too far ahead since
+	refused   backoff
 }
 
 // positions remembers what was stored when, so that commits can follow later.
 type positions struct {
-	stored    map[kafkain.Partition]int64
 	committed map[kafkain.Partition]int64
 	history   []storedAt
 }
@@ -42,8 +44,8 @@ type storedAt struct {
 	offsets map[kafkain.Partition]int64
 }
 
-// errReplaced: other servers than those that stored the last events.
-var errReplaced = errors.New("redis was replaced")
+// errReplaced: the servers may not have the last events any more.
+var errReplaced = errors.New("redis was replaced, or has deleted too early")
 
 // historyStep keeps the history short: commits are no finer than this.
 const historyStep = 500 * time.Millisecond
@@ -52,7 +54,7 @@ func newGeneration(i *Ingest, k kafkain.Generation) *generation {
 	g := &generation{
 		Ingest: i, kafka: k, lanes: map[kafkain.Partition]*lane{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		positions: positions{stored: k.Partitions(), committed: k.Partitions()},
+		positions: positions{committed: k.Partitions()},
 	}
 	g.ctx, g.abort = context.WithCancel(context.Background())
 	for partition, start := range k.Partitions() {
@@ -65,7 +67,6 @@ func newGeneration(i *Ingest, k kafkain.Generation) *generation {
 // wait for memory, and commits what has been stored for long enough.
 func (g *generation) run() {
 	defer close(g.done)
-	defer g.release()
 	if g.verify() != nil {
 		return
 	}
@@ -79,23 +80,23 @@ func (g *generation) run() {
 		case <-tick.C:
 		case <-g.wake:
 		}
-		delay := g.config.CommitDelay
-		if last {
-			delay = 0
-		}
 		if g.flush() != nil || g.verify() != nil {
 			return // aborted, or rewinding: nothing more is stored or committed
 		}
-		g.commit(time.Now().Add(-delay))
+		// At the end too: who reads on would not know of a failover just after it.
+		g.commit(time.Now().Add(-g.config.CommitDelay))
 		if last {
 			return
 		}
 	}
 }
 
-// finish ends the generation: it stores and commits what the lanes have, for as
-// long as ctx lasts.
+// finish ends the generation: it stores what the lanes have, for as long as ctx
+// lasts, and commits what has been stored for long enough; the rest is read again.
+// No lane may be handling a batch any more.
 func (g *generation) finish(ctx context.Context) error {
+	defer g.release()
+	defer g.abort()
 	close(g.stop)
 	select {
 	case <-g.done:
@@ -107,7 +108,8 @@ func (g *generation) finish(ctx context.Context) error {
 	return fmt.Errorf("draining: %w: what was not stored will be read again", ctx.Err())
 }
 
-// release gives back the memory of what was dropped.
+// release gives back the memory of what was dropped: by run where it ended
+// early, and of what the lanes took after that.
 func (g *generation) release() {
 	for _, l := range g.lanes {
 		s, _, held := l.harvest()
@@ -126,7 +128,7 @@ func (g *generation) flush() error {
 	var held int64
 	for partition, l := range g.lanes {
 		s, next, bytes := l.harvest()
-		s.moveTo(&g.merged)
+		g.gathered = append(g.gathered, s.batches...)
 		reached[partition] = next
 		held += bytes
 		taken = append(taken, s)
@@ -137,10 +139,10 @@ func (g *generation) flush() error {
 	}()
 	var sealed *store.Sealed
 	err := g.insist("sealing", func() (err error) {
-		sealed, err = g.writer.Seal(g.ctx, g.merged.batches)
+		sealed, err = g.writer.Seal(g.ctx, g.gathered)
 		return err
 	})
-	g.merged.erase()
+	g.gathered = slices.Delete(g.gathered, 0, len(g.gathered))
 	for _, s := range taken {
 		s.erase()
 	}
@@ -161,6 +163,16 @@ func (g *generation) flush() error {
 	return nil
 }
 
+// wipe erases what has come due while it waits to be sealed.
+func (g *generation) wipe(now time.Time) {
+	for i := range g.gathered {
+		g.gathered[i].Wipe(now)
+	}
+	for _, l := range g.lanes {
+		l.wipe(now)
+	}
+}
+
 // verify makes sure that what was stored can be relied on: the servers are those
 // that stored it, and their clocks do not delete it early.
 func (g *generation) verify() error {
@@ -172,12 +184,16 @@ func (g *generation) verify() error {
 		g.metrics.redisAhead.Set(health.Ahead.Seconds())
 		switch {
 		case health.Ahead > g.config.Skew:
+			g.ahead = g.identity != ""
 			return fmt.Errorf("redis is %v ahead of this machine and would delete too early: set both clocks (ingest.skew is %v)",
 				health.Ahead.Round(time.Millisecond), g.config.Skew)
 		case g.identity == "":
 			g.identity = health.Identity
 		case g.identity != health.Identity:
 			g.rewind("redis was restarted or has failed over: reading the last events again", nil)
+			return errReplaced
+		case g.ahead:
+			g.rewind("redis was ahead and may have deleted too early: reading the last events again", nil)
 			return errReplaced
 		}
 		return nil
@@ -187,15 +203,17 @@ func (g *generation) verify() error {
 // commit commits what was stored at or before until. A commit that fails is
 // made up for by the next.
 func (g *generation) commit(until time.Time) {
-	offsets := g.positions.due(until)
-	if len(offsets) == 0 {
-		return
+	offsets, through := g.positions.due(until)
+	if len(offsets) > 0 {
+		if err := g.kafka.Commit(offsets); err != nil {
+			if g.refused.worthSaying(time.Now(), false) {
+				g.log.Warn("offsets not committed: trying again", zap.Error(err))
+			}
+			return
+		}
+		g.refused = backoff{}
 	}
-	if err := g.kafka.Commit(offsets); err != nil {
-		g.log.Warn("offsets not committed", zap.Error(err))
-		return
-	}
-	maps.Copy(g.positions.committed, offsets)
+	g.positions.commit(offsets, through)
 }
 
 func (g *generation) rewind(why string, err error) {
@@ -205,31 +223,31 @@ func (g *generation) rewind(why string, err error) {
 }
 
 func (p *positions) reach(offsets map[kafkain.Partition]int64, now time.Time) {
-	p.stored = offsets
 	if n := len(p.history); n > 1 && now.Sub(p.history[n-2].when) < historyStep {
 		p.history = p.history[:n-1]
 	}
 	p.history = append(p.history, storedAt{now, offsets})
 }
 
-// due takes the latest offsets stored at or before until, without those that are
-// committed already.
-func (p *positions) due(until time.Time) map[kafkain.Partition]int64 {
-	n := 0
-	for n < len(p.history) && !p.history[n].when.After(until) {
-		n++
+// due gives the latest offsets stored at or before until, without those that are
+// committed already, and how much of the history they cover.
+func (p *positions) due(until time.Time) (offsets map[kafkain.Partition]int64, through int) {
+	for through < len(p.history) && !p.history[through].when.After(until) {
+		through++
 	}
-	if n == 0 {
-		return nil
+	if through == 0 {
+		return nil, 0
 	}
-	offsets := maps.Clone(p.history[n-1].offsets)
+	offsets = maps.Clone(p.history[through-1].offsets)
 	maps.DeleteFunc(offsets, func(partition kafkain.Partition, offset int64) bool {
-		return offset <= p.committed[partition]
+		return offset == p.committed[partition]
 	})
-	if len(offsets) == 0 {
-		p.history = p.history[n:]
-	}
-	return offsets
+	return offsets, through
+}
+
+func (p *positions) commit(offsets map[kafkain.Partition]int64, through int) {
+	maps.Copy(p.committed, offsets)
+	p.history = slices.Delete(p.history, 0, through)
 }
 
 // insist repeats do until it succeeds, the generation is aborted, or there is
@@ -256,5 +274,6 @@ func (g *generation) insist(what string, do func() error) error {
 		if !b.wait(g.ctx) {
 			return g.ctx.Err()
 		}
+		g.wipe(time.Now())
 	}
 }

@@ -55,6 +55,10 @@ func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
 	clear(l.counts)
 	l.mu.Lock()
 	before := l.slab.bytes
+	if len(b.Records) == 0 && b.Next < l.next {
+		// The partition's log was cut short: what it has now is new, though its offsets are not.
+		l.next, l.expect = b.Next, b.Next
+	}
 	for i := range b.Records {
 		if result := l.take(b, &b.Records[i], now); result != "" {
 			l.counts[result]++
@@ -70,21 +74,35 @@ func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
 // reserve accounts for memory that the slab has taken already, so that a
 // partition is at most one batch over the bound.
 func (l *lane) reserve(ctx context.Context, bytes int64) error {
-	l.metrics.waiting.Add(float64(bytes))
 	bytes = min(bytes, l.config.Memory)
+	l.metrics.waiting.Add(float64(bytes))
 	if !l.memory.TryAcquire(bytes) {
-		select {
-		case l.wake <- struct{}{}:
-		default: // it is awake
-		}
+		l.ask()
 		if err := l.memory.Acquire(ctx, bytes); err != nil {
+			l.metrics.waiting.Sub(float64(bytes))
 			return nil // the generation is over: what it did not store is read again
 		}
+		defer l.ask() // these events may be stored by now, and others wait for their memory
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held += bytes
 	return nil
+}
+
+// ask wakes the generation to flush before its time.
+func (l *lane) ask() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// wipe erases what has come due while it waited: memory is a copy, too.
+func (l *lane) wipe(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slab.wipe(now)
 }
 
 // harvest takes the slab, how far it reaches, and the memory to give back once
@@ -121,10 +139,8 @@ func (l *lane) take(b *kafkain.Batch, r *kafkain.Record, now int64) string {
 	if l.choice.deadline <= now {
 		return resultExpired
 	}
-	l.slab.add(l.choice.epoch, l.choice.keep, record.Record{
-		ID:   record.ID{Topic: b.Partition.ID, Partition: b.Partition.Number, Offset: r.Offset},
-		Time: t,
-	}, &l.event)
+	id := record.ID{Topic: b.Partition.ID, Partition: b.Partition.Number, Offset: r.Offset}
+	l.slab.add(&l.choice, id, t, &l.event)
 	return ""
 }
 

@@ -13,6 +13,7 @@ const (
 	stringsSame    = 0 // one value for all rows
 	stringsIndexed = 1 // a dictionary of at most 255 values, then a byte per row
 	stringsPlain   = 2 // a length and bytes per row
+	stringsPacked  = 3 // values of one length and few symbols, a few bits per symbol; tried before plain
 )
 
 func appendString(dst []byte, s string) []byte {
@@ -103,6 +104,8 @@ func (r *columnReader) readStrings(rows int, set func(row int, value string)) {
 		for i := 0; i < rows && !r.failed; i++ {
 			set(i, r.string())
 		}
+	case stringsPacked:
+		r.readPacked(rows, set)
 	default:
 		r.fail()
 	}

@@ -77,6 +77,58 @@ func TestDecodeReversesAppend(t *testing.T) {
 	}
 }
 
+// Values of every length and alphabet come back, packed or not.
+func TestPackedStringsComeBack(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	r := rand.New(rand.NewPCG(5, 0))
+	for symbols := 1; symbols < 80; symbols++ {
+		for _, length := range []int{1, 7, 12, 36, 255, 300} {
+			records := randomRecords(1, 90)
+			for i := range records {
+				session := make([]byte, length)
+				for j := range session {
+					session[j] = byte('0' + r.IntN(symbols))
+				}
+				if records[i].Session = string(session); i%17 == 3 {
+					records[i].Session = ""
+				}
+			}
+			payload := e.Append(nil, records, all(records))
+			back, err := Decode(nil, payload)
+			if err != nil || !cmp.Equal(records, back, exact) {
+				t.Fatalf("%d symbols, length %d: %v", symbols, length, err)
+			}
+		}
+	}
+}
+
+func TestPackedStringsAreReadInOneSpellingOnly(t *testing.T) {
+	t.Parallel()
+	for name, column := range map[string]string{
+		"no symbols":           "\x03\x01\x00\x03\x00",
+		"no length":            "\x03\x00\x01a\x03\x00",
+		"symbols out of order": "\x03\x01\x02ba\x03\x00",
+		"a symbol twice":       "\x03\x01\x02aa\x03\x00",
+		"code without symbol":  "\x03\x01\x03abc\x03\x0f",
+		"bits left over":       "\x03\x01\x02ab\x03\x04",
+		"too short":            "\x03\x09\x02ab\x03\x00\x00",
+		"a row too many":       "\x03\x01\x02ab\x04\x00",
+	} {
+		reader := &columnReader{rest: column}
+		reader.readStrings(2, func(int, string) {})
+		if !reader.failed {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	reader := &columnReader{rest: "\x03\x01\x02ab\x02\x01"}
+	var got [2]string
+	reader.readStrings(2, func(row int, value string) { got[row] = value })
+	if reader.failed || reader.rest != "" || got != [2]string{"", "b"} {
+		t.Errorf("the column that is right: %q, %q left, failed %v", got, reader.rest, reader.failed)
+	}
+}
+
 func TestDecodeRefusesEveryTruncation(t *testing.T) {
 	t.Parallel()
 	var e Encoder
@@ -149,6 +201,24 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		dst, _ = Decode(dst[:0], payload)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
+}
+
+// A column that repeats itself, as servers and kinds of events do.
+func BenchmarkDictionary(b *testing.B) {
+	records := randomRecords(1, 1000)
+	rows := make([]*Record, len(records))
+	for i := range records {
+		records[i].Server = fmt.Sprintf("edge-%02d.example", (i*7919)%40)
+		rows[i] = &records[i]
+	}
+	var e Encoder
+	b.ReportAllocs()
+	for b.Loop() {
+		if !e.buildDictionary(rows, stringColumns[3]) {
+			b.Fatal("no dictionary")
+		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
 }

@@ -59,7 +59,7 @@ func (y *system) mint(t testing.TB) {
 	t.Helper()
 	ctx := context.Background()
 	for _, epoch := range y.policy.Live(time.Now()) {
-		err := y.ring.Mint(ctx, epoch, epoch.Deadline(y.policy.Window), 3, y.kek,
+		_, err := y.ring.Mint(ctx, epoch, epoch.Deadline(y.policy.Window), y.kek, func() uint32 { return 3 },
 			func(key keyring.Public) error { return y.store.Open(ctx, key) })
 		if err != nil && !errors.Is(err, keyring.ErrDestroyed) {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func (y *system) events(seed uint64, n int) ([]record.Record, []store.Batch) {
 	}
 	var batches []store.Batch
 	for epoch, of := range byEpoch {
-		batches = append(batches, store.Batch{Epoch: epoch, Records: of})
+		batches = append(batches, store.Batch{Epoch: epoch, Deadline: epoch.Deadline(y.policy.Window), Records: of})
 	}
 	return records, batches
 }
@@ -172,7 +172,8 @@ func TestFindGivesExactlyWhatWasWritten(t *testing.T) {
 			// Kafka delivers some again, to another process, in other batches.
 			y.writer = store.NewWriter(y.ring, y.store)
 			for _, r := range written[100:400] {
-				y.write(t, []store.Batch{{Epoch: y.policy.EpochAt(time.UnixMilli(r.Time)), Records: []record.Record{r}}})
+				epoch := y.policy.EpochAt(time.UnixMilli(r.Time))
+				y.write(t, []store.Batch{{Epoch: epoch, Deadline: epoch.Deadline(y.policy.Window), Records: []record.Record{r}}})
 			}
 			y.check(t, written, true)
 		})
@@ -273,6 +274,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 				_, batches := y.events(1, 500)
 				y.write(t, batches)
 				lose(y, memory, batches)
+				time.Sleep(5 * time.Second) // no mint is on its way any more
 				for _, q := range []store.Query{{Prefix: netip.MustParsePrefix("198.51.0.0/16")}, {Account: "user7"}} {
 					answer, err := y.reader.Find(context.Background(), q)
 					if err != nil || answer.Complete {

@@ -96,6 +96,21 @@ func (m *Memory) Chunks(_ context.Context, places []seal.Place) ([][]seal.Frame,
 	return found, nil
 }
 
+// Shorten implements Store.
+func (m *Memory) Shorten(_ context.Context, key keyring.Public, deadline time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for place, c := range m.chunks {
+		if place.Epoch == key.Epoch && place.Key == key.ID {
+			c.deadline = earlier(c.deadline, deadline)
+		}
+	}
+	if d := m.directories[key.Epoch]; d != nil {
+		d.deadline = earlier(d.deadline, deadline)
+	}
+	return nil
+}
+
 // Unlink implements Store.
 func (m *Memory) Unlink(_ context.Context, epoch retention.Epoch, _ []keyring.Public) error {
 	m.mu.Lock()

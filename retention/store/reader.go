@@ -108,9 +108,31 @@ type hit struct {
 
 // chunk is one list of frames to read, and what their writers say is in it.
 type chunk struct {
-	key     *keyring.Key
-	place   seal.Place
-	written map[seal.WriterID]uint64
+	key      *keyring.Key
+	place    seal.Place
+	deadline time.Time
+	written  map[seal.WriterID]uint64
+}
+
+// written lists the keys under which something was acknowledged.
+func (d *Directory) written() []seal.KeyID {
+	var ids []seal.KeyID
+	for i := range d.Manifests {
+		if id := d.Manifests[i].Place.Key; !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// deadline is the key's own, or the policy's where its window was shortened since.
+func (r *Reader) deadline(key *keyring.Key) time.Time {
+	for i := range r.policies {
+		if p := &r.policies[i]; p.Name == key.Epoch.Policy {
+			return earlier(key.Deadline, key.Epoch.Deadline(p.Window))
+		}
+	}
+	return key.Deadline
 }
 
 func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
@@ -145,34 +167,42 @@ func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
 // chunks lists what to read of an epoch, and finds out whether all its keys and
 // its directory are there.
 func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory) ([]chunk, error) {
-	keys, err := s.keys.Keys(ctx, epoch)
+	written := d.written()
+	keys, err := s.keys.Keys(ctx, epoch, written...)
 	switch {
 	case errors.Is(err, keyring.ErrDestroyed):
 		return nil, nil // it died since we listed it
 	case errors.Is(err, keyring.ErrNoKey):
-		// Nothing can be read. Without a directory nothing was written either, if
-		// the epoch has only just begun; else somebody has lost something.
-		if len(d.Keys) > 0 || time.Since(epoch.StartTime()) > settling {
+		// Nothing can be read. Nothing was written either if the epoch has only
+		// just begun; else somebody has lost something.
+		if len(written) > 0 || time.Since(epoch.StartTime()) > settling {
 			s.incomplete()
 		}
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
-	for id := range d.Keys {
+	for _, id := range written {
 		if !slices.ContainsFunc(keys, func(k *keyring.Key) bool { return k.ID == id }) {
 			s.incomplete() // what was written under a key that is lost
 		}
 	}
+	if d.Damaged {
+		s.incomplete()
+	}
 	manifests := s.manifests(ctx, d, keys)
 	var chunks []chunk
 	for _, key := range keys {
-		if d.Keys[key.ID] == 0 {
+		deadline := s.deadline(key)
+		if !deadline.After(time.Now()) {
+			continue
+		}
+		if d.Keys[key.ID] == 0 && time.Since(key.Minted) > settling {
 			s.incomplete() // the directory is lost, and with it who has written
 		}
 		view, shards := layoutOf(key.Public).shardsOf(s.query)
 		for _, shard := range shards {
-			c := chunk{key: key, written: map[seal.WriterID]uint64{}}
+			c := chunk{key: key, deadline: deadline, written: map[seal.WriterID]uint64{}}
 			c.place = seal.Place{Epoch: epoch, Key: key.ID, View: view, Shard: shard}
 			for writer, m := range manifests {
 				if writer.key == key.ID && m.frames[view][shard] > 0 {
@@ -224,7 +254,8 @@ func (s *search) openFrame(ctx context.Context, key *keyring.Key, f *seal.Frame)
 // open reads the frames of a chunk, each once, and keeps what matches.
 func (s *search) open(ctx context.Context, c chunk, frames []seal.Frame) error {
 	for writer, written := range c.written {
-		if !holds(frames, writer, written) {
+		// A chunk that was purged between two steps of this look-up is no loss.
+		if !holds(frames, writer, written) && c.deadline.After(time.Now()) {
 			s.incomplete()
 		}
 	}
@@ -252,7 +283,7 @@ func (s *search) open(ctx context.Context, c chunk, frames []seal.Frame) error {
 			continue
 		}
 		seen[frameID{f.Writer, f.Sequence}] = struct{}{}
-		s.keep(records, c.key.Deadline)
+		s.keep(records, c.deadline)
 	}
 	return nil
 }

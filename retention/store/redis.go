@@ -66,6 +66,23 @@ func (r *Redis) putDirectory(ctx context.Context, epoch retention.Epoch, deadlin
 
 // Append implements Store.
 func (r *Redis) Append(ctx context.Context, deadline time.Time, frames []seal.Frame, manifest seal.Frame) error {
+	rest, err := r.push(ctx, frames)
+	if err == nil {
+		rest, err = r.create(ctx, deadline, rest)
+	}
+	if err != nil {
+		return &Partial{Rest: rest, Err: err}
+	}
+	field := manifestField + manifest.Place.Key.String() + " " + manifest.Writer.String()
+	err = r.putDirectory(ctx, manifest.Place.Epoch, deadline, field, manifest.Bytes())
+	if err != nil {
+		return &Partial{Err: err}
+	}
+	return nil
+}
+
+// push appends frames to chunks that exist and returns the others.
+func (r *Redis) push(ctx context.Context, frames []seal.Frame) ([]seal.Frame, error) {
 	pushed := make([]*redis.IntCmd, len(frames))
 	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range frames {
@@ -74,21 +91,37 @@ func (r *Redis) Append(ctx context.Context, deadline time.Time, frames []seal.Fr
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("appending %d frames: %w", len(frames), err)
+		err = fmt.Errorf("appending %d frames: %w", len(frames), err)
 	}
-	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	var rest []seal.Frame
+	for i, answer := range pushed {
+		if answer.Err() != nil || answer.Val() == 0 {
+			rest = append(rest, frames[i])
+		}
+	}
+	return rest, err
+}
+
+// create makes the chunks of frames, with their expiry, and returns the frames
+// whose chunk could not be made.
+func (r *Redis) create(ctx context.Context, deadline time.Time, frames []seal.Frame) ([]seal.Frame, error) {
+	created := make([]*redis.Cmd, len(frames))
+	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range frames {
-			if pushed[i].Val() == 0 {
-				p.Eval(ctx, createSource, []string{chunkKey(frames[i].Place)}, deadline.UnixMilli(), frames[i].Bytes())
-			}
+			created[i] = p.Eval(ctx, createSource, []string{chunkKey(frames[i].Place)}, deadline.UnixMilli(), frames[i].Bytes())
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("creating chunks: %w", err)
+	if err == nil {
+		return nil, nil
 	}
-	field := manifestField + manifest.Place.Key.String() + " " + manifest.Writer.String()
-	return r.putDirectory(ctx, manifest.Place.Epoch, deadline, field, manifest.Bytes())
+	var rest []seal.Frame
+	for i, answer := range created {
+		if answer.Err() != nil {
+			rest = append(rest, frames[i])
+		}
+	}
+	return rest, fmt.Errorf("creating %d chunks: %w", len(frames), err)
 }
 
 // Directories implements Store.
@@ -105,40 +138,39 @@ func (r *Redis) Directories(ctx context.Context, epochs []retention.Epoch) ([]Di
 	}
 	found := make([]Directory, len(epochs))
 	for i, epoch := range epochs {
-		if found[i], err = parseDirectory(epoch, answers[i].Val()); err != nil {
-			return nil, fmt.Errorf("reading the directory of epoch %v: %w", epoch, err)
-		}
+		found[i] = parseDirectory(epoch, answers[i].Val())
 	}
 	return found, nil
 }
 
-func parseDirectory(epoch retention.Epoch, fields map[string]string) (Directory, error) {
+// parseDirectory leaves out what it can't read and says so: damage must stop
+// neither a look-up nor a purge.
+func parseDirectory(epoch retention.Epoch, fields map[string]string) Directory {
 	d := Directory{Keys: map[seal.KeyID]uint32{}}
 	for field, value := range fields {
-		if id, ok := strings.CutPrefix(field, keyField); ok {
-			key, err := seal.ParseKeyID(id)
-			if err != nil {
-				return Directory{}, err
+		kind, ids, _ := strings.Cut(field, " ")
+		id, _, _ := strings.Cut(ids, " ")
+		key, err := seal.ParseKeyID(id)
+		switch {
+		case err != nil:
+		case kind+" " == keyField:
+			var shards uint64
+			shards, err = strconv.ParseUint(value, 10, 32)
+			if err == nil && shards <= keyring.MaxShards {
+				d.Keys[key] = uint32(shards)
+				continue
 			}
-			shards, err := strconv.ParseUint(value, 10, 24)
-			if err != nil {
-				return Directory{}, errManifest
+		case kind+" " == manifestField:
+			var frame seal.Frame
+			frame, err = seal.ParseFrame(seal.Place{Epoch: epoch, Key: key, View: seal.Manifest}, []byte(value))
+			if err == nil {
+				d.Manifests = append(d.Manifests, frame)
+				continue
 			}
-			d.Keys[key] = uint32(shards)
-		} else if ids, ok := strings.CutPrefix(field, manifestField); ok {
-			id, _, _ := strings.Cut(ids, " ")
-			key, err := seal.ParseKeyID(id)
-			if err != nil {
-				return Directory{}, err
-			}
-			frame, err := seal.ParseFrame(seal.Place{Epoch: epoch, Key: key, View: seal.Manifest}, []byte(value))
-			if err != nil {
-				return Directory{}, err
-			}
-			d.Manifests = append(d.Manifests, frame)
 		}
+		d.Damaged = true
 	}
-	return d, nil
+	return d
 }
 
 // Chunks implements Store.
@@ -170,6 +202,37 @@ func (r *Redis) Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame
 // server serves others in between.
 const unlinkBatch = 256
 
+// Shorten implements Store.
+func (r *Redis) Shorten(ctx context.Context, key keyring.Public, deadline time.Time) error {
+	shorten := func(p redis.Pipeliner, name string) { p.Do(ctx, "PEXPIREAT", name, deadline.UnixMilli(), "LT") }
+	for names := range slices.Chunk(append(chunkKeys(key.Epoch, key.ID, key.Shards), directoryKey(key.Epoch)), keysAtOnce) {
+		_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, name := range names {
+				shorten(p, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("shortening epoch %v: %w", key.Epoch, err)
+		}
+	}
+	return nil
+}
+
+// keysAtOnce is how many keys go into one pipeline: short enough that the
+// server serves others in between.
+const keysAtOnce = 256
+
+func chunkKeys(epoch retention.Epoch, key seal.KeyID, shards uint32) []string {
+	names := make([]string, 0, len(seal.Views)*int(shards))
+	for _, view := range seal.Views {
+		for s := range shards {
+			names = append(names, chunkKey(seal.Place{Epoch: epoch, Key: key, View: view, Shard: s}))
+		}
+	}
+	return names
+}
+
 // Unlink implements Store.
 func (r *Redis) Unlink(ctx context.Context, epoch retention.Epoch, keys []keyring.Public) error {
 	directories, err := r.Directories(ctx, []retention.Epoch{epoch})
@@ -180,34 +243,35 @@ func (r *Redis) Unlink(ctx context.Context, epoch retention.Epoch, keys []keyrin
 	for _, key := range keys {
 		shards[key.ID] = key.Shards
 	}
-	var names []string
 	for id, n := range shards {
-		for _, view := range seal.Views {
-			for s := range n {
-				names = append(names, chunkKey(seal.Place{Epoch: epoch, Key: id, View: view, Shard: s}))
+		for names := range slices.Chunk(chunkKeys(epoch, id, n), keysAtOnce) {
+			if err := r.unlink(ctx, names); err != nil {
+				return fmt.Errorf("unlinking epoch %v: %w", epoch, err)
 			}
 		}
 	}
-	names = append(names, directoryKey(epoch)) // last: after a crash it still names the chunks
-	for batch := range slices.Chunk(names, unlinkBatch) {
-		left := make([]*redis.IntCmd, len(batch))
-		_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, name := range batch {
-				p.Unlink(ctx, name)
-				left[i] = p.Exists(ctx, name)
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("unlinking epoch %v: %w", epoch, err)
-		}
-		for _, exists := range left {
-			if exists.Val() != 0 {
-				return fmt.Errorf("unlinking epoch %v: a chunk was written meanwhile", epoch)
-			}
-		}
+	// Last: after a crash it still names the chunks.
+	if err := r.unlink(ctx, []string{directoryKey(epoch)}); err != nil {
+		return fmt.Errorf("unlinking the directory of epoch %v: %w", epoch, err)
 	}
 	return nil
+}
+
+func (r *Redis) unlink(ctx context.Context, names []string) error {
+	left := make([]*redis.IntCmd, len(names))
+	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, name := range names {
+			p.Unlink(ctx, name)
+			left[i] = p.Exists(ctx, name)
+		}
+		return nil
+	})
+	for _, exists := range left {
+		if err == nil && exists.Val() != 0 {
+			err = errors.New("a key was written meanwhile")
+		}
+	}
+	return err
 }
 
 // Check implements Store.
@@ -221,6 +285,7 @@ func (r *Redis) Check(ctx context.Context) (Health, error) {
 		if err != nil {
 			return err
 		}
+		took := time.Since(asked)
 		info, err := client.InfoMap(ctx).Result()
 		if err != nil {
 			return err
@@ -228,7 +293,8 @@ func (r *Redis) Check(ctx context.Context) (Health, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		identities = append(identities, info["Server"]["run_id"]+"/"+info["Replication"]["master_replid"])
-		health.Ahead = max(health.Ahead, theirs.Sub(asked))
+		ahead := theirs.Sub(asked.Add(took / 2)) // a slow answer is no wrong clock
+		health.Ahead = max(health.Ahead, ahead)
 		return nil
 	}
 	var err error

@@ -27,14 +27,17 @@ type Store interface {
 	Open(ctx context.Context, key keyring.Public) error
 	// Append adds frames to their chunks, then puts their writer's manifest in
 	// the directory. When it returns nil all of them are stored, each in a Redis key
-	// that expires at deadline or before. After an error any of them may be:
-	// append the same frames again; readers drop the repeats.
+	// that expires at deadline or before. After an error any of them may be: append
+	// again the frames that a *Partial error names, else all of them; readers drop
+	// the repeats.
 	Append(ctx context.Context, deadline time.Time, frames []seal.Frame, manifest seal.Frame) error
 	// Directories reads the directories of epochs, in their order.
 	Directories(ctx context.Context, epochs []retention.Epoch) ([]Directory, error)
 	// Chunks reads chunks, in the order of places. It must come after Directories:
 	// a frame that a manifest names is then there.
 	Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error)
+	// Shorten brings the expiry of everything under key forward to deadline.
+	Shorten(ctx context.Context, key keyring.Public, deadline time.Time) error
 	// Unlink removes an epoch: its directory and the chunks of every key the
 	// directory or keys name. When it returns nil none of them is there any more.
 	// Unlinking twice is no error.
@@ -49,7 +52,22 @@ type Directory struct {
 	Keys map[seal.KeyID]uint32
 	// Manifests are the latest of each writer, sealed.
 	Manifests []seal.Frame
+	// Damaged says that it holds what no writer and no warden wrote.
+	Damaged bool
 }
+
+// Partial is an append of which some frames are stored. Rest are the others, so
+// that a store that refuses one chunk for hours is not filled with repeats.
+type Partial struct {
+	Rest []seal.Frame
+	Err  error
+}
+
+// Error implements error.
+func (p *Partial) Error() string { return p.Err.Error() }
+
+// Unwrap gives the cause.
+func (p *Partial) Unwrap() error { return p.Err }
 
 // Health is what Check found.
 type Health struct {

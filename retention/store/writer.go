@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mayfly/retention"
@@ -17,17 +18,31 @@ import (
 // read. The events of the last seconds should be read from Kafka again.
 var ErrKeyLost = errors.New("an epoch key was lost before its deadline")
 
-// Batch is records of one epoch. They are in ascending order of offset for each partition.
+// Batch is records of one epoch. Among all batches of an epoch that are sealed
+// together, records are in ascending order of offset for each partition.
 type Batch struct {
-	Epoch   retention.Epoch
-	Records []record.Record
+	Epoch retention.Epoch
+	// Deadline is the epoch's under the policy that chose it: once it has come the
+	// batch is expired, whatever the keyring says.
+	Deadline time.Time
+	Records  []record.Record
+}
+
+// Wipe erases the records of a batch whose deadline has come, and reports
+// whether it has. Their number stays: they are still to be counted.
+func (b *Batch) Wipe(now time.Time) bool {
+	due := !now.Before(b.Deadline)
+	if due {
+		clear(b.Records)
+	}
+	return due
 }
 
 // frameRecords is the most records in one frame: about 200 kB.
 const frameRecords = 4096
 
-// lingering is how long a writer is kept after the end of its epoch for events
-// that come late.
+// lingering is how long a writer may outlast its epoch's length, so that the
+// last events of an epoch need no new one.
 const lingering = 5 * time.Second
 
 // Writer turns records into sealed frames. It can't read back: per epoch it
@@ -45,11 +60,10 @@ type Writer struct {
 
 type sealer struct {
 	*seal.Writer
-	key      keyring.Public
-	layout   layout
-	records  uint64
-	made     time.Time
-	lastUsed time.Time
+	key     keyring.Public
+	layout  layout
+	records uint64
+	made    time.Time
 }
 
 // Sealed is what Seal made of some batches, ready to be appended, as often as it takes.
@@ -74,7 +88,8 @@ func NewWriter(ring *keyring.Keyring, store Store) *Writer {
 }
 
 // Seal makes frames of the batches' records; afterwards nothing here holds
-// them. keyring.ErrNoKey: an epoch's key is not minted yet; try again.
+// them. Batches of one epoch become the frames that one batch would have become.
+// keyring.ErrNoKey: an epoch's key is not minted yet; try again.
 // ErrKeyLost: read the last seconds again. A sealed batch that was never appended is forgotten, with the writers that sealed it.
 func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 	if w.pending {
@@ -84,26 +99,54 @@ func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 	now := time.Now()
 	w.retire(now)
 	sealed := &Sealed{}
-	sealers := make([]*sealer, len(batches))
-	for i, b := range batches {
-		s, err := w.sealer(ctx, b.Epoch, now)
-		if errors.Is(err, keyring.ErrDestroyed) {
-			sealed.Expired += len(b.Records)
-			continue
+	living := make([]Batch, 0, len(batches))
+	for i := range batches {
+		if batches[i].Wipe(now) {
+			sealed.Expired += len(batches[i].Records)
+		} else {
+			living = append(living, batches[i])
 		}
-		if err != nil {
-			return nil, fmt.Errorf("sealing for epoch %v: %w", b.Epoch, err)
-		}
-		sealers[i] = s
 	}
-	for i, b := range batches {
-		if s := sealers[i]; s != nil && len(b.Records) > 0 {
-			sealed.groups = append(sealed.groups, w.seal(s, b.Records))
-			sealed.Stored += len(b.Records)
+	epochs := groupByEpoch(living)
+	sealers := make([]*sealer, len(epochs))
+	for i, e := range epochs {
+		var err error
+		if sealers[i], err = w.sealer(ctx, e.epoch, now); err != nil {
+			return nil, fmt.Errorf("sealing for epoch %v: %w", e.epoch, err)
+		}
+	}
+	for i, e := range epochs {
+		if s := sealers[i]; s != nil && e.records > 0 {
+			sealed.groups = append(sealed.groups, w.seal(s, e))
+			sealed.Stored += e.records
 		}
 	}
 	w.pending = len(sealed.groups) > 0
 	return sealed, nil
+}
+
+// epochBatches are the batches of one epoch.
+type epochBatches struct {
+	epoch   retention.Epoch
+	batches []Batch
+	records int
+}
+
+// groupByEpoch keeps the order of batches.
+func groupByEpoch(batches []Batch) []*epochBatches {
+	var groups []*epochBatches
+	of := map[retention.Epoch]*epochBatches{}
+	for _, b := range batches {
+		g := of[b.Epoch]
+		if g == nil {
+			g = &epochBatches{epoch: b.Epoch}
+			of[b.Epoch] = g
+			groups = append(groups, g)
+		}
+		g.batches = append(g.batches, b)
+		g.records += len(b.Records)
+	}
+	return groups
 }
 
 // Append stores what Seal made. On an error call it again with the same batch.
@@ -112,6 +155,10 @@ func (w *Writer) Append(ctx context.Context, sealed *Sealed) error {
 		g := &sealed.groups[0]
 		if time.Now().Before(g.deadline) {
 			if err := w.store.Append(ctx, g.deadline, g.frames, g.manifest); err != nil {
+				var partial *Partial
+				if errors.As(err, &partial) {
+					g.frames = partial.Rest
+				}
 				return err
 			}
 		} else {
@@ -124,114 +171,62 @@ func (w *Writer) Append(ctx context.Context, sealed *Sealed) error {
 	return nil
 }
 
-// sealer gives the writer of an epoch, making one where there is none.
+// sealer gives the writer of an epoch's newest key, making one where there is
+// none, with its wrap in the keyring.
 func (w *Writer) sealer(ctx context.Context, epoch retention.Epoch, now time.Time) (*sealer, error) {
 	keys, err := w.ring.Public(ctx, epoch)
-	if err != nil && !errors.Is(err, keyring.ErrNoKey) {
-		return nil, err
-	}
-	if s := w.sealers[epoch]; s != nil {
-		for _, key := range keys {
-			if key.ID == s.key.ID {
-				s.lastUsed = now
-				return s, nil
-			}
-		}
+	s := w.sealers[epoch]
+	lost := s != nil && !slices.ContainsFunc(keys, func(k keyring.Public) bool { return k.ID == s.key.ID })
+	switch {
+	case lost && (err == nil || errors.Is(err, keyring.ErrNoKey)):
 		delete(w.sealers, epoch)
-		if !now.Before(s.key.Deadline) {
-			return nil, keyring.ErrDestroyed
-		}
 		return nil, ErrKeyLost
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
-	key := keys[0]
-	writer, err := seal.NewWriter(epoch, key.ID, key.Key)
-	if err != nil {
+	if s == nil || s.key.ID != keys[0].ID {
+		writer, err := seal.NewWriter(epoch, keys[0].ID, keys[0].Key)
+		if err != nil {
+			return nil, err
+		}
+		s = &sealer{Writer: writer, key: keys[0], layout: layoutOf(keys[0]), made: now}
+	}
+	if err := w.ring.PublishWrap(ctx, s.key, s.Wrap()); err != nil {
 		return nil, err
 	}
-	if err := w.ring.PublishWrap(ctx, key, writer.Wrap()); err != nil {
-		return nil, err
-	}
-	s := &sealer{Writer: writer, key: key, layout: layoutOf(key), made: now, lastUsed: now}
 	w.sealers[epoch] = s
 	return s, nil
 }
 
-// retire drops the writers of epochs that are over. Late events get another,
-// for one epoch length at most, so that no frame key lives longer than that.
+// retire drops the writers of due epochs, and every other one epoch length after
+// it was made: no frame key lives longer, and a trickle of late events does not
+// make a wrap for each.
 func (w *Writer) retire(now time.Time) {
 	for epoch, s := range w.sealers {
 		length := time.Duration(epoch.Length) * time.Millisecond
-		over := now.After(epoch.EndTime().Add(lingering)) && now.Sub(s.lastUsed) >= lingering
-		if over || now.Sub(s.made) >= length+lingering || !now.Before(s.key.Deadline) {
+		if now.Sub(s.made) >= length+lingering || !now.Before(s.key.Deadline) {
 			delete(w.sealers, epoch)
 		}
 	}
 }
 
-func (w *Writer) seal(s *sealer, records []record.Record) sealedGroup {
-	g := sealedGroup{deadline: s.key.Deadline, records: len(records)}
+func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
+	g := sealedGroup{deadline: earlier(s.key.Deadline, e.batches[0].Deadline), records: e.records}
 	for _, view := range seal.Views {
-		w.plan.make(s.layout, view, records)
+		w.plan.make(s.layout, view, e)
 		for shard := range s.key.Shards {
-			for rest := w.plan.of(shard); len(rest) > 0; {
-				n := min(len(rest), frameRecords)
-				w.payload = w.encoder.Append(w.payload[:0], records, rest[:n])
+			for rows := range slices.Chunk(w.plan.of(shard), frameRecords) {
+				w.payload = w.encoder.AppendRows(w.payload[:0], rows)
 				g.frames = append(g.frames, s.Seal(view, shard, w.payload))
-				rest = rest[n:]
 			}
 		}
 	}
-	s.records += uint64(len(records))
+	clear(w.plan.rows)
+	s.records += uint64(e.records)
 	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Writer)
 	g.manifest = s.Seal(seal.Manifest, 0, w.payload)
 	clear(w.payload[:cap(w.payload)])
 	return g
-}
-
-// plan sorts record numbers by shard, keeping their order (a counting sort).
-type plan struct {
-	shard  []uint32 // of each record
-	starts []uint32 // of each shard, and the end
-	order  []uint32
-	group  []byte
-}
-
-func (p *plan) make(l layout, view seal.View, records []record.Record) {
-	p.shard = grow(p.shard, len(records))
-	p.order = grow(p.order, len(records))
-	p.starts = grow(p.starts, int(l.shards)+1)
-	clear(p.starts)
-	for i := range records {
-		p.shard[i], p.group = l.of(view, &records[i], p.group)
-		p.starts[p.shard[i]+1]++
-	}
-	for s := 1; s < len(p.starts); s++ {
-		p.starts[s] += p.starts[s-1]
-	}
-	for i := len(records) - 1; i >= 0; i-- { // from the back, each shard's end moves to its start
-		p.starts[p.shard[i]+1]--
-		p.order[p.starts[p.shard[i]+1]] = uint32(i)
-	}
-	clear(p.group)
-}
-
-// of lists the records of a shard in their order.
-func (p *plan) of(shard uint32) []uint32 {
-	end := uint32(len(p.order))
-	if int(shard)+2 < len(p.starts) {
-		end = p.starts[shard+2]
-	}
-	return p.order[p.starts[shard+1]:end]
-}
-
-func grow(s []uint32, n int) []uint32 {
-	if cap(s) < n {
-		return make([]uint32, n)
-	}
-	return s[:n]
 }
 
 // Holding reports whether a frame key of the epoch is in memory.

@@ -1,0 +1,248 @@
+package store_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/redisconn/redistest"
+	"mayfly/retention/store"
+)
+
+// What is lost is said, and what can be saved is: keys, wraps, directories.
+
+var all = store.Query{Prefix: netip.MustParsePrefix("198.51.0.0/16")}
+
+func TestAnEventThatDiesWhileItWaitsBlocksNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		records, batches := y.events(1, 20)
+		time.Sleep(2 * y.policy.Window)
+		y.mint(t)
+		sealed, err := y.writer.Seal(context.Background(), batches)
+		if err != nil {
+			t.Fatalf("an event past its deadline blocks all others: %v", err)
+		}
+		if sealed.Expired != len(records) {
+			t.Fatal(sealed.Expired)
+		}
+	})
+}
+
+func TestAKeyEncryptionKeyThatIsAheadIsALoss(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		_, batches := y.events(1, 200)
+		y.write(t, batches)
+		_ = y.kek.Advance(time.Now().Add(2 * y.policy.Window)) // the clock jumped and came back
+		a, err := y.reader.Find(context.Background(), all)
+		if err == nil && a.Complete {
+			t.Fatalf("%d records, complete %v", len(a.Records), a.Complete)
+		}
+	})
+}
+
+func TestAWarmReaderSeesASecondKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		a1, batches := y.events(1, 200)
+		y.write(t, batches)
+		y.check(t, a1, true) // warm
+		y.node.Lose()
+		y.mint(t)
+		y.writer = store.NewWriter(y.ring, y.store)
+		_, batches = y.events(2, 200)
+		y.write(t, batches)
+		ans, err := y.reader.Find(context.Background(), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := 0
+		for _, r := range ans.Records {
+			if r.ID.Offset > a1[len(a1)-1].ID.Offset {
+				second++
+			}
+		}
+		if second == 0 {
+			t.Fatal("nothing under the second key is found, though the keyring has it")
+		}
+	})
+}
+
+func TestWritersLeaveAKeyThatNobodyOpens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		// the host that had the KEK on tmpfs reboots: keygen, warden and desk start again; the keyring lives on
+		y.kek, _ = keyring.NewMemoryKEK(time.Now())
+		y.opener = keyring.NewOpener(y.ring, y.kek, zap.NewNop())
+		y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+		y.mint(t) // the warden's repair
+		_, batches := y.events(1, 200)
+		y.write(t, batches) // acknowledged, and read by nobody ever
+		a, err := y.reader.Find(context.Background(), all)
+		if err != nil || len(a.Records) == 0 {
+			t.Fatal("writers went on sealing to a key that nobody can open")
+		}
+	})
+}
+
+func TestRetriesDoNotFillTheStore(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	c := s.Client(t)
+	y := newSystem(t, store.NewRedis(c))
+	y.mint(t)
+	ctx := context.Background()
+	_, batches := y.events(1, 300)
+	y.write(t, batches[:1])
+	sealed, err := y.writer.Seal(ctx, batches[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _ := y.ring.Public(ctx, batches[0].Epoch)
+	bad := "mayfly:{" + batches[0].Epoch.String() + "/" + key[0].ID.String() + "/account/0}"
+	c.Set(ctx, bad, "x", time.Minute) // stands for a Cluster node that is away
+	for range 100 {
+		if y.writer.Append(ctx, sealed) == nil {
+			t.Fatal("a key of another type took a frame")
+		}
+	}
+	var most int64
+	for _, name := range c.Keys(ctx, "*/ip/*").Val() {
+		most = max(most, c.LLen(ctx, name).Val())
+	}
+	if most > 2 {
+		t.Fatalf("a list holds its two frames %d times after 100 attempts", most)
+	}
+}
+
+func TestUnlinkFindsChunksOnceTheDirectoryIsGone(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	c := s.Client(t)
+	st := store.NewRedis(c)
+	ctx := context.Background()
+	ring, _ := keyring.New(keyring.NewRedisNode("a", redistest.Start(t).Client(t)))
+	kek, _ := keyring.NewMemoryKEK(time.Now())
+	p := retention.Policy{Name: "p", Window: 2 * time.Second, Epoch: time.Second}
+	epoch := p.EpochAt(time.Now())
+	keys, err := ring.Mint(ctx, epoch, epoch.Deadline(p.Window), kek, func() uint32 { return 1 },
+		func(k keyring.Public) error { return st.Open(ctx, k) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := newSystem(t, st)
+	recs, _ := y.events(1, 5)
+	w := store.NewWriter(ring, st)
+	sealed, err := w.Seal(ctx, []store.Batch{{Epoch: epoch, Deadline: epoch.Deadline(p.Window), Records: recs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Append(ctx, sealed); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range c.Keys(ctx, "*/ip/*").Val() {
+		c.Persist(ctx, name) // a chunk that lost its expiry: restored from a dump, say
+	}
+	time.Sleep(time.Until(epoch.Deadline(p.Window)) + 2*time.Millisecond)
+	// as warden.purge does
+	if _, err := ring.Public(ctx, epoch); err == nil {
+		t.Fatal("the keyring still has the keys at the deadline")
+	}
+	if err := ring.Destroy(ctx, epoch, p.Window); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Unlink(ctx, epoch, keys); err != nil {
+		t.Fatal(err)
+	}
+	if left := c.Keys(ctx, "mayfly:{p/*/ip/*").Val(); len(left) > 0 {
+		t.Fatalf("purge verified, but %d chunks are left", len(left))
+	}
+}
+
+func TestALostWrapIsNoticedOrMadeUpFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		y := newSystem(t, store.NewMemory())
+		a, b := keyring.NewMemoryNode("a"), keyring.NewMemoryNode("b")
+		y.ring, _ = keyring.New(a, b)
+		y.writer = store.NewWriter(y.ring, y.store)
+		y.opener = keyring.NewOpener(y.ring, y.kek, zap.NewNop())
+		y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+		y.mint(t)
+		a.Fail(context.DeadlineExceeded)
+		_, batches := y.events(1, 50)
+		y.write(t, batches)
+		a.Fail(nil)
+		b.Lose() // within 10 s: before the warden's repair
+		for range 6 {
+			time.Sleep(time.Second)
+			_, batches := y.events(2, 50)
+			sealed, err := y.writer.Seal(ctx, batches)
+			if err != nil {
+				return // noticed: what was written is read from Kafka again
+			}
+			if err := y.writer.Append(ctx, sealed); err != nil {
+				t.Fatal(err)
+			}
+			if a, err := y.reader.Find(ctx, all); err == nil && a.Complete && len(a.Records) > 0 {
+				return // the wrap is back
+			}
+			y.mint(t)
+		}
+		t.Fatal("events are acknowledged under a frame key whose wrap is gone")
+	})
+}
+
+func TestADamagedDirectoryStopsNoPurge(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	c := s.Client(t)
+	st := store.NewRedis(c)
+	p := retention.Policy{Name: "p", Window: 2 * time.Second, Epoch: time.Second}
+	epoch := p.EpochAt(time.Now())
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c.HSet(ctx, "mayfly:{"+epoch.String()+"}", "key 0000000000000001", 1<<24-1)
+	began := time.Now()
+	err := st.Unlink(ctx, epoch, nil)
+	t.Logf("%v %v", err, time.Since(began))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLateEventsDoNotMakeAWrapEach(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Second
+		y.mint(t)
+		recs, _ := y.events(1, 1)
+		epoch := y.policy.EpochAt(time.UnixMilli(recs[0].Time))
+		for range 300 { // one late event every 6 s, for half an hour
+			recs[0].ID.Offset++
+			y.write(t, []store.Batch{{Epoch: epoch, Deadline: epoch.Deadline(y.policy.Window), Records: recs}})
+			time.Sleep(6 * time.Second)
+		}
+		wraps, _ := y.node.Fetch(context.Background(), epoch, "wraps")
+		if len(wraps) > 70 {
+			t.Fatalf("%d wraps, %d kB on each keyring node, for 300 events of one epoch", len(wraps), len(wraps)*1120/1000)
+		}
+	})
+}
