@@ -2,6 +2,7 @@ package warden
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
@@ -56,9 +57,9 @@ func (w *Warden) settle(now time.Time, trouble error) {
 		w.metrics.oldest.WithLabelValues(policy).Set(now.Sub(start).Seconds())
 	}
 	switch {
-	case trouble != nil && before == nil:
+	case trouble != nil && (before == nil || errors.Is(before, errStarting)):
 		w.d.Log.Error("retention is not enforced in full; trying again", zap.Int("overdue_epochs", overdue), zap.Error(trouble))
-	case trouble == nil && before != nil:
+	case trouble == nil && before != nil && !errors.Is(before, errStarting):
 		w.d.Log.Info("retention is enforced in full again")
 	}
 }

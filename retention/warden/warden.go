@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type Store interface {
 	Open(ctx context.Context, key keyring.Public) error
 	// Unlink returns nil only when nothing of the epoch is left.
 	Unlink(ctx context.Context, epoch retention.Epoch, keys []keyring.Public) error
+	// Shorten brings the expiry of everything under key forward to deadline.
+	Shorten(ctx context.Context, key keyring.Public, deadline time.Time) error
 }
 
 // Dependencies are what a Warden is given.
@@ -61,9 +64,10 @@ type Warden struct {
 type Status struct {
 	Epoch    retention.Epoch
 	Deadline time.Time
-	Nodes    int           // keyring nodes that hold a key of it, when last looked at
-	Purged   bool          // verified
-	Lag      time.Duration // from the deadline to the verified purge
+	Nodes    int              // keyring nodes that hold a key of it, when last looked at
+	Purged   bool             // verified
+	Lag      time.Duration    // from the deadline to the verified purge
+	keys     []keyring.Public // as last seen: at the deadline the keyring has forgotten them
 	repaired time.Time
 }
 
@@ -79,32 +83,52 @@ func New(config Config, d Dependencies) (*Warden, error) {
 	for i := range d.Policies {
 		m.window.WithLabelValues(d.Policies[i].Name).Set(d.Policies[i].Window.Seconds())
 	}
-	return &Warden{config: config, d: d, metrics: m, epochs: map[retention.Epoch]*Status{}}, nil
+	return &Warden{config: config, d: d, metrics: m, epochs: map[retention.Epoch]*Status{}, trouble: errStarting}, nil
 }
+
+// errStarting: the living epochs may have no key yet, and due ones are not purged.
+var errStarting = errors.New("warden: the first round is under way")
 
 // repairEvery is how often a living epoch's key is brought to keyring nodes that
 // lack it.
 const repairEvery = 10 * time.Second
 
-// Run enforces until ctx ends.
+// Run enforces until ctx ends. Purging and minting what has just begun never
+// wait for the repair of older epochs.
 func (w *Warden) Run(ctx context.Context) error {
-	var adopted time.Time
-	for {
+	var g errgroup.Group
+	g.Go(func() error { return w.repair(ctx) })
+	for ctx.Err() == nil {
 		now := time.Now()
-		if now.Sub(adopted) >= repairEvery {
-			w.adopt(ctx, now)
-			adopted = now
+		err := errors.Join(w.purgeDue(ctx, now), w.mintPresent(ctx, now))
+		w.settle(now, err)
+		sleep(ctx, time.Until(w.next(now, err != nil)))
+	}
+	return g.Wait()
+}
+
+// repair sees to it, every repairEvery, that every living epoch has its key on
+// every node, and takes charge of epochs that the policies do not name.
+func (w *Warden) repair(ctx context.Context) error {
+	for ctx.Err() == nil {
+		now := time.Now()
+		w.adopt(ctx, now)
+		wait := repairEvery
+		if err := w.mintLiving(ctx, now); err != nil && ctx.Err() == nil {
+			w.d.Log.Warn("not every living epoch has its key on every node; trying again", zap.Error(err))
+			wait = time.Second
 		}
-		purged := w.purgeDue(ctx, now)
-		minted := w.mintLiving(ctx, now)
-		w.settle(now, errors.Join(purged, minted))
-		timer := time.NewTimer(time.Until(w.next(now, purged != nil || minted != nil)))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
+		sleep(ctx, wait)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 
@@ -116,22 +140,28 @@ func (w *Warden) adopt(ctx context.Context, now time.Time) {
 		return // what has a key expires by itself; the next round lists it
 	}
 	for _, epoch := range epochs {
-		if w.knows(epoch) {
+		keys, err := w.d.Keyring.Public(ctx, epoch)
+		if err != nil {
 			continue
 		}
-		if keys, err := w.d.Keyring.Public(ctx, epoch); err == nil {
-			s := w.status(epoch, keys[0].Deadline)
-			s.repaired = now
-		}
+		w.status(epoch, w.deadline(epoch, keys[0].Deadline))
+		w.saw(epoch, keys)
 	}
 }
 
-func (w *Warden) knows(epoch retention.Epoch) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.epochs[epoch] != nil
+// deadline is the earlier of an epoch's own and what its policy says now: a
+// shortened window reaches what is stored, a lengthened one does not.
+func (w *Warden) deadline(epoch retention.Epoch, own time.Time) time.Time {
+	for i := range w.d.Policies {
+		if p := &w.d.Policies[i]; p.Name == epoch.Policy && epoch.Deadline(p.Window).Before(own) {
+			return epoch.Deadline(p.Window)
+		}
+	}
+	return own
 }
 
+// status finds or makes the status of an epoch, whose deadline may come closer
+// but never moves away.
 func (w *Warden) status(epoch retention.Epoch, deadline time.Time) *Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -140,50 +170,89 @@ func (w *Warden) status(epoch retention.Epoch, deadline time.Time) *Status {
 		s = &Status{Epoch: epoch, Deadline: deadline}
 		w.epochs[epoch] = s
 	}
+	if deadline.Before(s.Deadline) {
+		s.Deadline = deadline
+	}
 	return s
 }
 
-// mintLiving sees to it that every living epoch has a key on every node.
+// saw remembers the keys of an epoch.
+func (w *Warden) saw(epoch retention.Epoch, keys []keyring.Public) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range keys {
+		s := w.epochs[epoch]
+		if !slices.ContainsFunc(s.keys, func(k keyring.Public) bool { return k.ID == key.ID }) {
+			s.keys = append(s.keys, key)
+		}
+	}
+}
+
+// mintPresent gives the epochs that have just begun their keys.
+func (w *Warden) mintPresent(ctx context.Context, now time.Time) error {
+	var errs []error
+	for i := range w.d.Policies {
+		p := &w.d.Policies[i]
+		s := w.status(p.EpochAt(now), p.EpochAt(now).Deadline(p.Window))
+		if s.repaired.IsZero() {
+			errs = append(errs, w.mint(ctx, s, now))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mintLiving sees to it that every living epoch has a key on every node, the
+// latest first.
 func (w *Warden) mintLiving(ctx context.Context, now time.Time) error {
 	var g errgroup.Group
 	g.SetLimit(8)
 	for i := range w.d.Policies {
 		p := &w.d.Policies[i]
-		for _, epoch := range p.Live(now) {
+		for _, epoch := range slices.Backward(p.Live(now)) {
 			s := w.status(epoch, epoch.Deadline(p.Window))
-			if now.Sub(s.repaired) < repairEvery {
-				continue
-			}
-			g.Go(func() error {
-				if err := w.mint(ctx, epoch, s.Deadline); err != nil {
-					return fmt.Errorf("minting epoch %v: %w", epoch, err)
-				}
-				_, holding := w.d.Keyring.Holding(ctx, epoch)
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				s.repaired, s.Nodes = now, holding
-				return nil
-			})
+			g.Go(func() error { return w.mint(ctx, s, now) })
 		}
 	}
 	return g.Wait()
 }
 
-func (w *Warden) mint(ctx context.Context, epoch retention.Epoch, deadline time.Time) error {
-	before := epoch
-	before.Start -= epoch.Length
-	records, err := w.d.Records(ctx, before)
-	shards := w.config.Shards
-	if err == nil {
-		shards = shardsFor(records)
-	}
-	err = w.d.Keyring.Mint(ctx, epoch, deadline, shards, w.d.KEK, func(key keyring.Public) error {
-		return w.d.Store.Open(ctx, key)
-	})
-	if errors.Is(err, keyring.ErrDestroyed) {
+// mint sees to the key of one living epoch.
+func (w *Warden) mint(ctx context.Context, s *Status, now time.Time) error {
+	epoch := s.Epoch
+	keys, err := w.d.Keyring.Mint(ctx, epoch, s.Deadline, w.d.KEK,
+		func() uint32 { return w.shards(ctx, epoch) },
+		func(key keyring.Public) error { return w.d.Store.Open(ctx, key) })
+	switch {
+	case errors.Is(err, keyring.ErrDestroyed):
 		return nil // by another warden, or between two looks at the clock
+	case errors.Is(err, keyring.ErrNotBegun):
+		return nil // by the nodes' clocks: the next round is soon
+	case err != nil:
+		return fmt.Errorf("minting epoch %v: %w", epoch, err)
 	}
-	return err
+	w.saw(epoch, keys)
+	for _, key := range keys {
+		if s.Deadline.Before(key.Deadline) {
+			if err := w.d.Store.Shorten(ctx, key, s.Deadline); err != nil {
+				return fmt.Errorf("shortening epoch %v: %w", epoch, err)
+			}
+		}
+	}
+	_, holding := w.d.Keyring.Holding(ctx, epoch)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.repaired, s.Nodes = now, holding
+	return nil
+}
+
+// shards lays a new key out after the epoch before, or by the setting.
+func (w *Warden) shards(ctx context.Context, epoch retention.Epoch) uint32 {
+	epoch.Start -= epoch.Length
+	records, err := w.d.Records(ctx, epoch)
+	if err != nil {
+		return w.config.Shards
+	}
+	return shardsFor(records)
 }
 
 // recordsPerShard keeps a look-up's share of an epoch small.
@@ -228,10 +297,12 @@ func (w *Warden) due(now time.Time) []*Status {
 func (w *Warden) purge(ctx context.Context, s *Status) error {
 	window := s.Deadline.Sub(s.Epoch.StartTime())
 	advanced := w.d.KEK.Advance(time.Now()) // its failure must not spare the rest
-	keys, _ := w.d.Keyring.Public(ctx, s.Epoch)
+	if keys, err := w.d.Keyring.Public(ctx, s.Epoch); err == nil {
+		w.saw(s.Epoch, keys)
+	}
 	destroyed := w.d.Keyring.Destroy(ctx, s.Epoch, window)
 	w.d.Forget(s.Epoch)
-	unlinked := w.d.Store.Unlink(ctx, s.Epoch, keys)
+	unlinked := w.d.Store.Unlink(ctx, s.Epoch, s.keys)
 	if err := errors.Join(advanced, destroyed, unlinked); err != nil {
 		return err
 	}
@@ -254,8 +325,12 @@ func (w *Warden) next(now time.Time, failed bool) time.Time {
 	}
 	next := now.Add(time.Second)
 	for i := range w.d.Policies {
-		if end := w.d.Policies[i].EpochAt(now).EndTime(); end.Before(next) {
-			next = end
+		epoch := w.d.Policies[i].EpochAt(now)
+		if epoch.EndTime().Before(next) {
+			next = epoch.EndTime()
+		}
+		if !w.minted(epoch) {
+			next = now.Add(w.config.Retry)
 		}
 	}
 	w.mu.Lock()
@@ -266,4 +341,11 @@ func (w *Warden) next(now time.Time, failed bool) time.Time {
 		}
 	}
 	return next
+}
+
+func (w *Warden) minted(epoch retention.Epoch) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.epochs[epoch]
+	return s != nil && !s.repaired.IsZero()
 }
