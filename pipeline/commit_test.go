@@ -115,7 +115,7 @@ func TestARefusedCommitIsMadeUpFor(t *testing.T) {
 		if n := r.observed.FilterMessage("offsets not committed: trying again").Len(); n != 2 {
 			t.Errorf("%d lines about 50 s of refusals, want 2", n)
 		}
-		look(l, func() error { l.refusal = nil; return nil })
+		_ = look(l, func() error { l.refusal = nil; return nil })
 		time.Sleep(2 * time.Second)
 		if n := look(l, func() int64 { return l.committed[partition(0)] }); n != 100 || l.rewinds != 0 {
 			t.Errorf("committed %d, want 100; %d rewinds", n, l.rewinds)

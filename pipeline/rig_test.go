@@ -91,7 +91,8 @@ func (r *rig) start(t *testing.T) {
 	}()
 	t.Cleanup(func() {
 		r.cancel()
-		<-ended
+		for range ended { // until it has ended
+		}
 	})
 }
 

@@ -115,7 +115,7 @@ func (p *plug) pull() {
 	p.pulled = true
 	for _, conn := range p.conns {
 		if conn != nil {
-			conn.Close()
+			_ = conn.Close()
 		}
 	}
 }

@@ -198,17 +198,12 @@ func (r *Redis) Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame
 	return found, nil
 }
 
-// unlinkBatch is how many keys go into one pipeline: short enough that the
-// server serves others in between.
-const unlinkBatch = 256
-
 // Shorten implements Store.
 func (r *Redis) Shorten(ctx context.Context, key keyring.Public, deadline time.Time) error {
-	shorten := func(p redis.Pipeliner, name string) { p.Do(ctx, "PEXPIREAT", name, deadline.UnixMilli(), "LT") }
 	for names := range slices.Chunk(append(chunkKeys(key.Epoch, key.ID, key.Shards), directoryKey(key.Epoch)), keysAtOnce) {
 		_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, name := range names {
-				shorten(p, name)
+				p.Do(ctx, "PEXPIREAT", name, deadline.UnixMilli(), "LT")
 			}
 			return nil
 		})

@@ -13,7 +13,7 @@ import (
 func (w *Warden) Ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.trouble
+	return errors.Join(w.trouble, w.lacking)
 }
 
 // Epochs lists the living epochs and those purged within the last window, by
@@ -57,9 +57,21 @@ func (w *Warden) settle(now time.Time, trouble error) {
 		w.metrics.oldest.WithLabelValues(policy).Set(now.Sub(start).Seconds())
 	}
 	switch {
-	case trouble != nil && (before == nil || errors.Is(before, errStarting)):
+	case trouble != nil && before == nil:
 		w.d.Log.Error("retention is not enforced in full; trying again", zap.Int("overdue_epochs", overdue), zap.Error(trouble))
-	case trouble == nil && before != nil && !errors.Is(before, errStarting):
+	case trouble == nil && before != nil:
 		w.d.Log.Info("retention is enforced in full again")
 	}
+}
+
+// settleRepair publishes the state after a round of repairs, and returns it.
+func (w *Warden) settleRepair(lacking error) error {
+	w.mu.Lock()
+	before := w.lacking
+	w.lacking = lacking
+	w.mu.Unlock()
+	if lacking != nil && (before == nil || errors.Is(before, errStarting)) {
+		w.d.Log.Warn("not every living epoch has its key; trying again", zap.Error(lacking))
+	}
+	return lacking
 }

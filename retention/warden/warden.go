@@ -55,9 +55,10 @@ type Warden struct {
 	d       Dependencies
 	metrics *metrics
 
-	mu      sync.Mutex // guards epochs and trouble
+	mu      sync.Mutex // guards what follows
 	epochs  map[retention.Epoch]*Status
-	trouble error
+	trouble error // of purging and minting
+	lacking error // of repairing; errStarting until every living epoch was seen to
 }
 
 // Status is what the warden knows of an epoch.
@@ -83,7 +84,7 @@ func New(config Config, d Dependencies) (*Warden, error) {
 	for i := range d.Policies {
 		m.window.WithLabelValues(d.Policies[i].Name).Set(d.Policies[i].Window.Seconds())
 	}
-	return &Warden{config: config, d: d, metrics: m, epochs: map[retention.Epoch]*Status{}, trouble: errStarting}, nil
+	return &Warden{config: config, d: d, metrics: m, epochs: map[retention.Epoch]*Status{}, lacking: errStarting}, nil
 }
 
 // errStarting: the living epochs may have no key yet, and due ones are not purged.
@@ -114,8 +115,7 @@ func (w *Warden) repair(ctx context.Context) error {
 		now := time.Now()
 		w.adopt(ctx, now)
 		wait := repairEvery
-		if err := w.mintLiving(ctx, now); err != nil && ctx.Err() == nil {
-			w.d.Log.Warn("not every living epoch has its key on every node; trying again", zap.Error(err))
+		if w.settleRepair(w.mintLiving(ctx, now)) != nil {
 			wait = time.Second
 		}
 		sleep(ctx, wait)

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -18,10 +19,9 @@ func lockFile(path string) (unlock func(), err error) {
 		return nil, err
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		file.Close()
-		return nil, err
+		return nil, errors.Join(err, file.Close())
 	}
-	return func() { file.Close() }, nil
+	return func() { _ = file.Close() }, nil
 }
 
 // alive reports whether a process of that id exists.
