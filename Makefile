@@ -1,9 +1,7 @@
-GOTOOL   = go tool -modfile=tools.mod
-FUZZTIME = 5s
-BENCH    = .
+GOTOOL = go tool -modfile=tools.mod
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary ./mayfly, as it is released: the runtime erases keys
 	GOEXPERIMENT=runtimesecret go build -trimpath -o mayfly ./cmd/mayfly
@@ -21,11 +19,14 @@ lint: ## go vet and golangci-lint, architecture rules included
 fmt: ## format the code and its imports
 	$(GOTOOL) golangci-lint fmt
 
-fuzz: ## each fuzz target for FUZZTIME
-	@.ci/fuzz $(FUZZTIME)
+fuzz: ## each fuzz target for FUZZTIME, 5s
+	@.ci/fuzz $(or $(FUZZTIME),5s)
 
-bench: ## the benchmarks whose name matches BENCH
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: ## ingest beside kafka-go's Reader; BENCHFLAGS: -events, -rounds, -results, -profiles
+	go test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -timeout 30m ./pipeline/bench $(BENCHFLAGS)
+
+microbench: ## the small benchmarks whose name matches BENCH
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -skip '^BenchmarkIngest$$' -benchmem ./...
 
 example: ## write deploy/mayfly.example.yaml anew
 	go run ./cmd/mayfly config example > deploy/mayfly.example.yaml
@@ -36,4 +37,4 @@ demo: ## everything in one process, on localhost
 clean: ## remove what was built
 	rm -f mayfly coverage.out
 
-.PHONY: help build test quick lint fmt fuzz bench example demo clean
+.PHONY: help build test quick lint fmt fuzz bench microbench example demo clean

@@ -1,0 +1,87 @@
+package bench
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"mayfly/pipeline/kafkain/kafkatest"
+)
+
+var (
+	eventsFlag   = flag.Int("events", 1_000_000, "events in the topic")
+	roundsFlag   = flag.Int("rounds", 3, "times that each contender runs")
+	resultsFlag  = flag.String("results", "", "file for the results as JSON; empty: a new temporary one")
+	profilesFlag = flag.String("profiles", "", "folder for CPU and allocation profiles of ingest; empty: none")
+)
+
+func TestMain(m *testing.M) {
+	if task := os.Getenv(taskVariable); task != "" {
+		os.Exit(runTask(task))
+	}
+	kafkatest.Main(m)
+}
+
+// BenchmarkIngest is one comparison, whatever b.N is: run it with -benchtime 1x.
+func BenchmarkIngest(b *testing.B) {
+	path := *resultsFlag
+	if path == "" {
+		file, err := os.CreateTemp("", "mayfly-bench-*.json")
+		if err != nil {
+			b.Fatalf("making a file for the results: %v", err)
+		}
+		_, path = file.Close(), file.Name()
+	}
+	profiles := *profilesFlag
+	if profiles != "" {
+		var err error
+		if profiles, err = filepath.Abs(profiles); err != nil { // the contenders run elsewhere
+			b.Fatalf("finding the folder for profiles: %v", err)
+		}
+	}
+	c := compare(b, kafkatest.Start(b), *eventsFlag, *roundsFlag, profiles)
+	c.print(os.Stdout)
+	save(b, path, c)
+	fmt.Printf("results as JSON: %s\n\n", path)
+	for _, r := range contenders {
+		b.ReportMetric(median(c.series(r, cpuPerEvent)), string(r)+"-cpu-µs/event")
+	}
+}
+
+func save(t testing.TB, path string, c *comparison) {
+	t.Helper()
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		t.Fatalf("encoding the results: %v", err)
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		t.Fatalf("writing the results: %v", err)
+	}
+}
+
+// TestComparison keeps the harness working: a small comparison is whole. It
+// looks at no time.
+func TestComparison(t *testing.T) {
+	t.Parallel()
+	const events = 4000
+	c := compare(t, kafkatest.StartEmbedded(t), events, 1, "")
+	if len(c.Runs) != len(contenders) {
+		t.Fatalf("%d runs, want one of each of %v", len(c.Runs), contenders)
+	}
+	for i, run := range c.Runs {
+		if run.Contender != contenders[i] || run.Events != events || run.Seconds <= 0 || run.CPUMicros <= 0 {
+			t.Errorf("run %d: %+v", i, run)
+		}
+	}
+	if stored := c.Runs[len(c.Runs)-1]; stored.RedisBytes < 10 || stored.RedisCPUMicros <= 0 {
+		t.Errorf("Redis holds %.1f bytes an event after %.3f µs: are they there?", stored.RedisBytes, stored.RedisCPUMicros)
+	}
+	path := filepath.Join(t.TempDir(), "results.json")
+	save(t, path, c)
+	if text, err := os.ReadFile(path); err != nil || !json.Valid(text) {
+		t.Errorf("the file of results: %v", err)
+	}
+}

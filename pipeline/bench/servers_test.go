@@ -1,0 +1,122 @@
+package bench
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9" //nolint:depguard // empties servers and asks for their figures
+	"go.uber.org/zap"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/redisconn/redistest"
+	"mayfly/retention/store"
+	"mayfly/retention/warden"
+)
+
+// servers are the data store and the keyring's one node.
+type servers struct {
+	data, keys *redistest.Server
+	// The harness's own connections.
+	dataClient, keysClient *redis.Client
+}
+
+func startServers(t testing.TB) *servers {
+	t.Helper()
+	s := &servers{data: redistest.Start(t), keys: redistest.Start(t)}
+	s.dataClient, s.keysClient = s.data.Client(t), s.keys.Client(t)
+	return s
+}
+
+func (s *servers) empty(t testing.TB) {
+	t.Helper()
+	for _, client := range []*redis.Client{s.dataClient, s.keysClient} {
+		if err := client.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatalf("emptying Redis: %v", err)
+		}
+	}
+}
+
+// mint has a warden make the keys, with the layout that follows an epoch of the
+// workload's rate. The result counts what was stored since.
+func (s *servers) mint(t testing.TB) (stored func(testing.TB) uint64) {
+	t.Helper()
+	ring, err := keyring.New(keyring.NewRedisNode("bench", s.keysClient))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kek, err := keyring.NewMemoryKEK(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies, log := retention.Policies{policy()}, store.NewRedis(s.dataClient)
+	enforcer, err := warden.New(warden.DefaultConfig(), warden.Dependencies{
+		Policies: policies, Keyring: ring, KEK: kek, Store: log,
+		Records: func(context.Context, retention.Epoch) (uint64, error) {
+			return uint64(workloadRate * policy().Epoch.Seconds()), nil
+		},
+		Forget: func(retention.Epoch) {}, Log: zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- enforcer.Run(ctx) }()
+	epoch := filledEpoch()
+	for {
+		if _, err := ring.Public(ctx, epoch); err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("the warden mints no key")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatalf("minting: %v", err)
+	}
+	reader := store.NewReader(policies, keyring.NewOpener(ring, kek, zap.NewNop()), log)
+	return func(t testing.TB) uint64 {
+		t.Helper()
+		n, err := reader.Records(t.Context(), epoch)
+		if err != nil {
+			t.Fatalf("counting what is stored: %v", err)
+		}
+		return n
+	}
+}
+
+// figures are the data server's memory in use and the CPU time that it has taken.
+func (s *servers) figures(t testing.TB) (memory int64, cpu time.Duration) {
+	t.Helper()
+	bytes, err1 := strconv.ParseInt(s.info(t, "used_memory"), 10, 64)
+	user, err2 := time.ParseDuration(s.info(t, "used_cpu_user") + "s")
+	system, err3 := time.ParseDuration(s.info(t, "used_cpu_sys") + "s")
+	if err1 != nil || err2 != nil || err3 != nil {
+		t.Fatal("Redis does not tell its figures")
+	}
+	return bytes, user + system
+}
+
+// info is one line of the data server's INFO.
+func (s *servers) info(t testing.TB, name string) string {
+	t.Helper()
+	text, err := s.dataClient.Info(t.Context()).Result()
+	if err != nil {
+		t.Fatalf("asking Redis: %v", err)
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			return value
+		}
+	}
+	t.Fatalf("Redis does not tell its %s", name)
+	return ""
+}

@@ -1,0 +1,74 @@
+package bench
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"mayfly/pipeline/kafkain/kafkatest"
+	"mayfly/pipeline/workload"
+	"mayfly/retention"
+)
+
+// A large service at a steady pace: it decides how many shards an epoch has, and
+// how much the events of one shard look alike.
+const (
+	workloadRate     = 100_000 // events per second
+	workloadAccounts = 1_000_000
+	partitions       = 8
+)
+
+// traffic is what is in the topic.
+type traffic struct {
+	Topic      string  `json:"topic"`
+	Events     int     `json:"events"`
+	EventBytes float64 `json:"event_bytes"` // JSON, mean
+	Partitions int     `json:"partitions"`
+	Codec      string  `json:"codec"`
+	Rate       int     `json:"rate_per_second"`
+	Accounts   int     `json:"accounts"`
+	Window     string  `json:"window"`
+	Epoch      string  `json:"epoch"`
+}
+
+// began fixes the events' times for the whole of a process.
+var began = time.Now()
+
+// filledEpoch is the epoch of all events: the last one that is over.
+func filledEpoch() retention.Epoch {
+	p := policy()
+	return p.EpochAt(began.Add(-p.Epoch))
+}
+
+// fill makes a topic of the reference workload's events, all in filledEpoch.
+func fill(t testing.TB, kafka *kafkatest.Cluster, events int) traffic {
+	t.Helper()
+	config := workload.DefaultConfig()
+	config.Start = filledEpoch().StartTime()
+	config.Rate, config.Accounts = workloadRate, workloadAccounts
+	generator, err := workload.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := fmt.Sprintf("bench-%d", time.Now().UnixNano())
+	kafka.CreateTopic(t, topic, partitions, nil)
+	const portion = 50_000
+	bytes := 0
+	for from := 0; from < events; from += portion {
+		records := make([]*kgo.Record, min(portion, events-from))
+		for i := range records {
+			m := generator.Next()
+			bytes += len(m.Value)
+			records[i] = &kgo.Record{
+				Partition: int32(i % partitions), Value: append([]byte(nil), m.Value...), Timestamp: m.At,
+			}
+		}
+		kafka.Produce(t, topic, kgo.SnappyCompression(), records...)
+	}
+	return traffic{
+		Topic: topic, Events: events, EventBytes: float64(bytes) / float64(events), Partitions: partitions, Codec: "snappy",
+		Rate: workloadRate, Accounts: workloadAccounts, Window: policy().Window.String(), Epoch: policy().Epoch.String(),
+	}
+}
