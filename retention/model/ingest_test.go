@@ -1,0 +1,285 @@
+package model
+
+// push appends a write; false: the bound is reached.
+func (j *journal) push(e entry) bool {
+	if j.length == maxEntries {
+		return false
+	}
+	j.entries[j.length] = e
+	j.length++
+	return true
+}
+
+// cut leaves the first length writes.
+func (j *journal) cut(length int8) {
+	clear(j.entries[length:])
+	j.length, j.safe = length, min(j.safe, length)
+}
+
+// serverSteps are what befalls servers and policies.
+func (m *model) serverSteps(s *state, to yield) {
+	if s.left.failover > 0 {
+		for chunk := s.chunk.safe; chunk <= s.chunk.length; chunk++ {
+			for directory := s.directory.safe; directory <= s.directory.length; directory++ {
+				n := *s
+				n.left.failover--
+				n.identity++
+				n.chunk.cut(chunk)
+				n.directory.cut(directory)
+				to("redis", 0, "failover", n)
+			}
+		}
+	}
+	if s.left.evict > 0 {
+		n := *s
+		n.left.evict--
+		n.chunk = journal{}
+		to("redis", 0, "evicts the chunk", n)
+		n.chunk, n.directory = s.chunk, journal{}
+		to("redis", 0, "evicts the directory", n)
+	}
+	for i := range s.nodes {
+		if s.left.restart > 0 {
+			n := *s
+			n.left.restart--
+			n.nodes[i] = node{}
+			to("keyring node", i, "restart", n)
+		}
+	}
+	if s.left.narrow > 0 && s.now <= narrow {
+		n := *s
+		n.left.narrow--
+		n.window, n.owner = narrow, nobody
+		n.ingesters, n.wardens, n.reader = [2]ingester{}, [2]warden{}, reader{kek: s.reader.kek}
+		to("policy", 0, "a shorter window, and everybody restarts", n)
+	}
+}
+
+// kafkaSteps give and take the partition.
+func (m *model) kafkaSteps(s *state, i int, to yield) {
+	g := s.ingesters[i]
+	twin := i == 1 && g == s.ingesters[0] && m.clocks.ingesters[0] == m.clocks.ingesters[1]
+	if s.owner == nobody && g.step == away && !twin {
+		n := *s
+		n.owner = int8(i)
+		g.step, g.next, g.aged, g.identity = gathering, s.committed, s.committed, s.identity
+		n.ingesters[i] = g
+		to("ingester", i, "Assigned", n)
+	}
+	if s.owner == int8(i) && s.left.revoke > 0 && !g.revoked {
+		n := *s
+		n.left.revoke--
+		n.ingesters[i].revoked = true
+		to("ingester", i, "Revoked: finish", n)
+	}
+	if s.owner == int8(i) && s.left.expel > 0 {
+		n := *s
+		n.left.expel--
+		n.owner = nobody
+		to("ingester", i, "is expelled from its group unawares", n)
+	}
+	if s.ingesters[i].step != away && s.left.crash > 0 {
+		n := *s
+		n.left.crash--
+		m.leave(&n, i)
+		n.ingesters[i] = ingester{}
+		to("ingester", i, "crash", n)
+	}
+}
+
+// leave ends an ingester's generation; its writer stays.
+func (m *model) leave(s *state, i int) {
+	if s.owner == int8(i) {
+		s.owner = nobody
+	}
+	g := s.ingesters[i]
+	s.ingesters[i] = ingester{writer: g.writer, sequence: g.sequence, pending: g.pending}
+}
+
+func (m *model) ingesterSteps(s *state, i int, to yield) {
+	g, clock := s.ingesters[i], s.now+m.clocks.ingesters[i]
+	does := func(what string, n state) { to("ingester", i, what, n) }
+	switch g.step {
+	case gathering:
+		m.flushSteps(s, i, does)
+	case sealing, wrapping:
+		m.sealSteps(s, i, does)
+	case appendingFrames, appendingManifest:
+		m.appendSteps(s, i, does)
+	case verifying:
+		apart := s.now + m.clocks.redis - clock
+		if apart > grace || -apart > grace && !m.is(aheadUnnoticed) {
+			break // clocks first
+		}
+		n := *s
+		if s.identity != g.identity && !m.is(noRewind) {
+			m.leave(&n, i)
+			does("verify: Rewind", n)
+			break
+		}
+		n.ingesters[i].step = committing
+		does("verify", n)
+	case committing:
+		n := *s
+		if m.is(reckonsLate) {
+			g.due = g.aged
+		}
+		if s.owner != int8(i) || g.revoked {
+			m.leave(&n, i)
+		} else {
+			n.ingesters[i].step, n.ingesters[i].due = gathering, 0
+		}
+		if s.owner == int8(i) {
+			n.committed = max(n.committed, g.due)
+		}
+		does("commit", n)
+	}
+	if g.step > gathering && (g.revoked || s.owner != int8(i)) {
+		n := *s
+		m.leave(&n, i)
+		does("finish: aborted", n)
+	}
+}
+
+// flushSteps take what the lanes have, anything up to all there is.
+func (m *model) flushSteps(s *state, i int, does func(string, state)) {
+	g := s.ingesters[i]
+	for end := g.next + 1; end <= m.events; end++ {
+		n := *s
+		n.ingesters[i].to = end
+		if m.is(commitsFirst) && s.owner == int8(i) {
+			n.committed = max(n.committed, end)
+		}
+		if s.now+m.clocks.ingesters[i] >= s.window {
+			m.stored(&n, i)
+			does("take: expired", n)
+			continue
+		}
+		n.ingesters[i].step = sealing
+		does("flush", n)
+	}
+	if g.revoked || g.aged > s.committed || s.owner != int8(i) {
+		n := *s
+		n.ingesters[i].to = g.next
+		m.stored(&n, i)
+		does("flush: nothing", n)
+	}
+}
+
+// stored ends a flush, and reckons what may be committed before it is verified.
+func (m *model) stored(s *state, i int) {
+	g := &s.ingesters[i]
+	g.next, g.to, g.key, g.blind = g.to, 0, 0, false
+	g.step, g.due = verifying, g.aged
+	if g.revoked && m.is(finishesAtOnce) {
+		g.due = g.next
+	}
+}
+
+// sealSteps are Writer.Seal: what is due is left out; then Public, PublishWrap, and the next sequence.
+func (m *model) sealSteps(s *state, i int, does func(string, state)) {
+	start := *s
+	g := &start.ingesters[i]
+	if g.step == wrapping {
+		call(&start, func(n state, up set) { m.wrap(&n, i, up, does) })
+		return
+	}
+	if g.pending {
+		if !m.is(keepsSequence) {
+			g.writer, g.sequence = 0, 0
+		}
+		g.pending = false
+	}
+	if s.now+m.clocks.ingesters[i] >= s.window && !m.is(waitsForDead) {
+		m.stored(&start, i)
+		does("Seal: expired", start)
+		return
+	}
+	call(&start, func(n state, up set) {
+		keys, _ := fetch(&n, up)
+		g, mine := &n.ingesters[i], n.sealsFor[g.writer]
+		if g.writer != 0 && !keys.has(mine) {
+			g.writer, g.sequence = 0, 0
+			m.leave(&n, i)
+			does("Seal: ErrKeyLost: Rewind", n)
+			return
+		}
+		if g.writer != 0 && m.is(wrapsOnce) {
+			_, wraps := fetch(&n, bothNodes)
+			g.blind = !wraps.has(g.writer)
+			m.sealed(&n, i)
+			does("Seal", n)
+			return
+		}
+		for id := int8(1); id <= maxKeys; id++ { // by the wardens' clocks any may be the newest
+			if keys.has(id) {
+				next := n
+				next.ingesters[i].step, next.ingesters[i].key = wrapping, id
+				does("Seal: Public", next)
+			}
+		}
+	})
+}
+
+// wrap is PublishWrap: of a new writer, or again of the one there is, so that a wrap outlives its nodes.
+func (m *model) wrap(n *state, i int, up set, does func(string, state)) {
+	g := &n.ingesters[i]
+	id := g.writer
+	if n.sealsFor[id] != g.key {
+		for id = 1; id <= maxWriters && n.sealsFor[id] != 0; id++ {
+		}
+		if id > maxWriters {
+			return
+		}
+	}
+	switch answer := m.publishOn(n, up, n.deadlines[g.key], 0, set(0).with(id), g.key); {
+	case answer == published:
+		if n.sealsFor[id] = g.key; id != g.writer {
+			g.writer, g.sequence = id, 0
+		}
+		m.sealed(n, i)
+		does("Seal: PublishWrap", *n)
+	case answer == destroyed && m.is(trustsRefusal):
+		m.stored(n, i)
+		does("Seal: PublishWrap: expired", *n)
+	default:
+		g.step, g.key = sealing, 0
+		does("Seal: PublishWrap: again", *n)
+	}
+}
+
+func (m *model) sealed(s *state, i int) {
+	g := &s.ingesters[i]
+	g.sequence++
+	g.step, g.key, g.pending = appendingFrames, 0, true
+	if m.is(manifestFirst) {
+		g.step = appendingManifest
+	}
+}
+
+// appendSteps are Store.Append: frames, then the manifest; a due one deletes itself.
+func (m *model) appendSteps(s *state, i int, does func(string, state)) {
+	n := *s
+	g := &n.ingesters[i]
+	deadline := s.deadlines[s.sealsFor[g.writer]]
+	if s.now+m.clocks.ingesters[i] >= deadline {
+		g.pending = false
+		m.stored(&n, i)
+		does("Append: expired", n)
+		return
+	}
+	first := (g.step == appendingManifest) == m.is(manifestFirst)
+	server, e, what, after := &n.chunk, entry{g.writer, g.sequence, g.next, g.to}, "Append: frames", appendingManifest
+	if g.step == appendingManifest {
+		server, e, what, after = &n.directory, entry{writer: g.writer, sequence: g.sequence}, "Append: manifest", appendingFrames
+	}
+	if s.now+m.clocks.redis < deadline && !server.push(e) {
+		return
+	}
+	g.step = after
+	if !first {
+		g.pending = false
+		m.stored(&n, i)
+	}
+	does(what, n)
+}

@@ -1,0 +1,294 @@
+// Package model is a small model of the guarantee: one epoch of one policy, two
+// ingesters, two wardens, two keyring nodes, the store's two kinds of Redis
+// keys and a reader, whose steps an explorer interleaves in every order, with
+// faults between any two. Steps bear the names that the code gives them. Nobody imports it.
+//
+// The invariants (invariants_test.go) hold in every state that can be reached
+// within the bounds:
+//
+//   - a look-up never misses an event whose offset is committed, inside its
+//     window, and says that it is complete; nor gives an event twice;
+//   - nothing is readable past its deadline plus grace;
+//   - after a purge's receipt no keyring node holds the epoch;
+//   - where nothing went wrong no look-up says that something is missing;
+//   - ingest never waits for what can't come, nor seals what nobody can open.
+//
+// A flaw is a protection taken out. For each a test shows that the explorer
+// finds what it protects from, so that the invariants are known to bite.
+//
+// What is assumed: what was written longer ago than the commit delay survives a
+// failover; clocks are at most grace apart where a scenario does not say more;
+// where a window was shortened, a purge that is due comes before the next tick.
+// What is left out: shards and views, several epochs, policies or partitions,
+// the seconds in which a key may still be on its way, repeats of one frame.
+package model
+
+const (
+	begin      = 1 // of the epoch; time is in ticks
+	wide       = 4 // the deadline that the policy gives
+	narrow     = 2 // the same after the window was shortened
+	grace      = 1 // how far clocks may differ
+	ever       = 127
+	maxEvents  = 2
+	maxKeys    = 3
+	maxWriters = 4
+	maxEntries = 6
+	nobody     = -1
+)
+
+// state is everything that a step may change. It is comparable and canonical:
+// what is over is zero, so equal situations are equal states.
+type state struct {
+	now       int8
+	window    int8                 // the policy's deadline for the epoch
+	committed int8                 // Kafka: events below are acknowledged
+	owner     int8                 // Kafka: the ingester that has the partition
+	deadlines [maxKeys + 1]int8    // of the keys that were drawn, by id from 1
+	sealsFor  [maxWriters + 1]int8 // the key of each writer, by id from 1
+	nodes     [2]node
+	chunk     journal // on one data server
+	directory journal // on another
+	identity  int8    // of the data servers
+	ingesters [2]ingester
+	wardens   [2]warden
+	reader    reader
+	left      faults
+	receipt   bool
+	broken    violation // by a step that answered wrongly
+}
+
+// set is a set of key or writer ids.
+type set uint8
+
+func (s set) has(id int8) bool { return s>>id&1 == 1 }
+func (s set) with(id int8) set { return s | 1<<id }
+
+// node is a keyring node: an epoch's hashes with their common expiry, and the mark.
+type node struct {
+	keys, wraps set
+	expiry      int8
+	marked      bool
+}
+
+// journal is one Redis key as the order of writes to it. A failover keeps the
+// safe ones and any number of those after them.
+type journal struct {
+	entries      [maxEntries]entry
+	length, safe int8
+}
+
+// entry is a frame of the events [from, to), sequence-th of its writer; in the
+// directory a manifest of that many frames, or with no writer the key of that id.
+type entry struct{ writer, sequence, from, to int8 }
+
+// What an ingester does next.
+const (
+	away int8 = iota // not a member of the group
+	gathering
+	sealing  // Seal: Public
+	wrapping // Seal: PublishWrap
+	appendingFrames
+	appendingManifest
+	verifying
+	committing
+)
+
+// ingester is a generation of the pipeline and its store.Writer, which outlives generations.
+type ingester struct {
+	step     int8
+	revoked  bool
+	next, to int8 // stored so far, and end of the batch under way
+	aged     int8 // stored longer ago than the commit delay
+	due      int8 // to commit once verified
+	identity int8
+	key      int8 // while wrapping
+	writer   int8 // 0: none
+	sequence int8
+	pending  bool // sealed, not appended
+	blind    bool // sealed although no keyring node had its wrap
+}
+
+// What a warden does next.
+const (
+	idle int8 = iota
+	fetched
+	announced
+	destroying
+	unlinking
+	checking // Holding
+)
+
+type warden struct {
+	step        int8
+	keys, wraps set  // what Mint fetched
+	drawn       int8 // the key that it announced
+	purged      bool
+}
+
+// reader is a look-up under way and its process's keyring.Opener.
+type reader struct {
+	step     int8 // 0 none, 1 has directories, 2 has keys, 3 has chunks
+	must     int8 // events acknowledged when it began
+	seen     index
+	opened   opened
+	found    found
+	cache    set
+	deadline int8 // of the cache, by wall clock
+	boot     int8 // of the cache, by CLOCK_BOOTTIME
+	kek      int8 // what the key-encryption key was advanced to
+	jump     int8 // a wrong clock, until it is set right
+}
+
+// index is what a reader takes from a directory.
+type index struct {
+	keys    set
+	written [maxWriters + 1]int8
+}
+
+// opened is what Opener.Keys gave.
+type opened struct {
+	keys      set
+	destroyed bool
+}
+
+// found is an answer: how often each event is in it, and until when it may be given.
+type found struct {
+	events   [maxEvents]int8
+	deadline int8
+	complete bool
+}
+
+// faults is how many of each may still happen.
+type faults struct {
+	crash    int8 // of an ingester or warden
+	failover int8 // of data servers
+	evict    int8 // of a Redis key
+	restart  int8 // of a keyring node: it loses everything
+	outage   int8 // of a keyring node for one call
+	revoke   int8 // a rebalance that lets the owner finish
+	expel    int8 // one that does not: the owner becomes a late writer
+	jump     int8 // the reader's clock is set wrong
+	narrow   int8 // the policy's window is shortened
+}
+
+// clocks are offsets from true time.
+type clocks struct {
+	nodes, wardens, ingesters [2]int8
+	reader, redis             int8
+}
+
+// reading is how look-ups come in. In any case a fresh reader is asked in each state.
+type reading int8
+
+const (
+	asFresh   reading = iota
+	withCache         // also one that may have cached keys in any state before
+	inSteps           // also one whose look-up is interleaved
+)
+
+// scenario bounds an exploration.
+type scenario struct {
+	events    int8 // in the partition
+	until     int8 // the last tick
+	minted    bool // the epoch has its key
+	wardens   int
+	ingesters int
+	reader    reading
+	faults    faults
+	clocks    []clocks // each is explored; none: all are right
+}
+
+// flaw is a protection taken out.
+type flaw uint32
+
+const (
+	manifestFirst      flaw = 1 << iota // Append writes the manifest before the frames
+	keepsSequence                       // Seal goes on after a batch that was sealed and never appended
+	commitsFirst                        // offsets are committed before storage
+	finishesAtOnce                      // finish commits without the commit delay
+	reckonsLate                         // commit reckons the delay after verify, not before
+	noRewind                            // verify overlooks another identity
+	aheadUnnoticed                      // verify overlooks that Redis is behind this machine
+	waitsForDead                        // Seal waits for the key of an epoch that is over
+	trustsRefusal                       // Seal takes ErrDestroyed for expiry before the deadline
+	wrapsOnce                           // Seal does not look after its wrap
+	noMark                              // Publish overlooks the purged-through mark
+	noExpiry                            // Publish sets no expiry
+	countsAnnounced                     // Find takes a key that was only announced for one that was used
+	destroysOne                         // Destroy is content with one node, and nobody checks
+	adoptsFrozen                        // a key's own deadline outlives a shortened window
+	trustsKeyring                       // Find does not compare keys with the directory
+	ignoresManifests                    // Find does not count frames
+	keepsRepeats                        // Find does not drop an event that it has
+	noFilter                            // answer does not leave out what is due
+	believesDestroyed                   // Find takes ErrDestroyed for death although the epoch lives
+	cachesBlindly                       // Opener serves its cache although the directory names another key
+	cachesFrozen                        // Opener keeps a key until its own deadline though the window was shortened
+	cachesOn                            // Opener does not sweep
+	cachesByWallClock                   // Opener sweeps by wall clock alone
+	remainsByWallClock                  // Opener reckons by wall clock how long a key remains
+	seeksAnswer                         // no flaw: calls a full answer a violation, to show that there is one
+)
+
+// model is what stays the same during an exploration.
+type model struct {
+	scenario
+	flaw   flaw
+	clocks clocks
+}
+
+func (m *model) is(f flaw) bool { return m.flaw&f != 0 }
+
+func (m *model) start() state {
+	s := state{now: begin, window: wide, owner: nobody, left: m.faults}
+	if m.minted {
+		s.deadlines[1] = wide
+		s.directory.push(entry{sequence: 1})
+		s.directory.safe = 1
+		for i := range s.nodes {
+			s.nodes[i] = node{keys: set(0).with(1), expiry: wide}
+		}
+	}
+	return s
+}
+
+// step is one arrow of a counterexample.
+type step struct {
+	who    string
+	number int
+	what   string
+}
+
+// yield takes a state that a step leads to.
+type yield func(who string, number int, what string, next state)
+
+// steps yields all states that s can become.
+func (m *model) steps(s *state, to yield) {
+	for i := range m.ingesters {
+		m.kafkaSteps(s, i, to)
+		m.ingesterSteps(s, i, to)
+	}
+	for i := range m.wardens {
+		m.wardenSteps(s, i, to)
+	}
+	m.readerSteps(s, to)
+	m.serverSteps(s, to)
+	m.timeSteps(s, to)
+}
+
+// timeSteps let time pass. What is due in a warden or an expiry happens before the next tick.
+func (m *model) timeSteps(s *state, to yield) {
+	if s.now < m.until && !m.purgeDue(s) {
+		n := *s
+		n.now++
+		m.expire(&n)
+		m.sweep(&n)
+		to("time", 0, "tick", n)
+	}
+	n := *s
+	n.chunk.safe, n.directory.safe = n.chunk.length, n.directory.length
+	for i := range n.ingesters {
+		n.ingesters[i].aged = n.ingesters[i].next
+	}
+	to("time", 0, "the commit delay passes", n)
+}

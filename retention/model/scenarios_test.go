@@ -1,0 +1,86 @@
+package model
+
+// scenarios are small bounds, each around one kind of trouble.
+var scenarios = map[string]scenario{
+	"rebalance":       {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{revoke: 1, expel: 1}},
+	"crash":           {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, expel: 1}},
+	"failover":        {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1}},
+	"expelled":        {events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, expel: 1}},
+	"eviction":        {events: 2, until: 1, minted: true, ingesters: 1, faults: faults{evict: 1, crash: 1}},
+	"late":            {events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1}},
+	"minting":         {events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache},
+	"keyring":         {events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache, faults: faults{restart: 1, outage: 1}},
+	"key lost":        {events: 1, until: 2, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{restart: 2}},
+	"wrap lost":       {events: 2, until: 1, minted: true, wardens: 1, ingesters: 1, faults: faults{restart: 1, outage: 1}},
+	"deadline":        {events: 1, until: 5, minted: true, wardens: 2, ingesters: 1, reader: withCache},
+	"narrower":        {events: 1, until: 4, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{narrow: 1}},
+	"one clock wrong": {events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, clocks: offByOne()},
+	"purge early, nodes late": {events: 1, until: 5, minted: true, wardens: 2, ingesters: 1,
+		clocks: []clocks{{wardens: [2]int8{1, 0}, nodes: [2]int8{-1, -1}}}},
+	"far ahead": {events: 1, until: 5, minted: true, wardens: 1, ingesters: 1,
+		clocks: []clocks{{nodes: [2]int8{3, 0}}, {ingesters: [2]int8{3, 0}}, {redis: 3}}},
+	"reader's clock set": {events: 1, until: 5, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{jump: 1}},
+}
+
+// deep are larger bounds, for -deep.
+var deep = map[string]scenario{
+	"rebalance, crash":    {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, revoke: 1, expel: 1}},
+	"rebalance, failover": {events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1, expel: 1}},
+	"failovers, crash":    {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 2, crash: 1}},
+	"warden crash":        {events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, faults: faults{crash: 1, restart: 1}},
+	"two nodes, late":     {events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1, restart: 2}},
+}
+
+// limits are what the protections together can't see, and by what that shows.
+var limits = map[string]struct {
+	scenario
+	broken violation
+}{
+	// Every keyring node and the directory forget the epoch: what is minted then
+	// looks like its first key. Only a log of the keys that were minted could tell.
+	"keyring and directory lost": {scenario{events: 1, until: 1, minted: true, wardens: 1, ingesters: 1,
+		faults: faults{restart: 2, evict: 1}}, silentLoss},
+}
+
+// offByOne are clocks of which one is wrong by as much as is allowed.
+func offByOne() []clocks {
+	var all []clocks
+	for _, d := range []int8{-grace, grace} {
+		all = append(all, clocks{nodes: [2]int8{d, 0}}, clocks{nodes: [2]int8{d, d}}, clocks{wardens: [2]int8{d, 0}},
+			clocks{ingesters: [2]int8{d, 0}}, clocks{reader: d}, clocks{redis: d})
+	}
+	return all
+}
+
+// flaws says, of each protection, in which scenario and by what its absence is seen.
+var flaws = map[string]struct {
+	flaw     flaw
+	scenario string
+	broken   violation
+}{
+	"the manifest is written before the frames":               {manifestFirst, "rebalance", falseAlarm},
+	"a writer keeps its sequence after an abandoned batch":    {keepsSequence, "rebalance", falseAlarm},
+	"commit comes before storage":                             {commitsFirst, "rebalance", silentLoss},
+	"finish commits without the delay":                        {finishesAtOnce, "failover", silentLoss},
+	"the delay is reckoned after verify":                      {reckonsLate, "failover", silentLoss},
+	"no rewind after a failover":                              {noRewind, "failover", silentLoss},
+	"a clock ahead of Redis goes unnoticed":                   {aheadUnnoticed, "far ahead", silentLoss},
+	"Seal waits for the key of a dead epoch":                  {waitsForDead, "late", stuck},
+	"a node's refusal is taken for expiry":                    {trustsRefusal, "far ahead", silentLoss},
+	"a writer's wrap is published once":                       {wrapsOnce, "wrap lost", blindWriter},
+	"Mint without the purged-through mark":                    {noMark, "purge early, nodes late", lyingReceipt},
+	"keys without expiry":                                     {noExpiry, "deadline", readable},
+	"a key that was announced is taken for one that was used": {countsAnnounced, "one clock wrong", falseAlarm},
+	"a cache outlives a shorter window":                       {cachesFrozen, "narrower", readable},
+	"a purge is content with one node":                        {destroysOne, "purge early, nodes late", lyingReceipt},
+	"a key's deadline outlives a shorter window":              {adoptsFrozen, "narrower", readable},
+	"a reader does not compare keys with the directory":       {trustsKeyring, "key lost", silentLoss},
+	"a reader does not count frames":                          {ignoresManifests, "eviction", silentLoss},
+	"a reader keeps repeats":                                  {keepsRepeats, "rebalance", repeated},
+	"a reader without the deadline filter":                    {noFilter, "late", readable},
+	"a reader takes any dead key for a dead epoch":            {believesDestroyed, "reader's clock set", silentLoss},
+	"a reader never looks past its cache":                     {cachesBlindly, "minting", falseAlarm},
+	"a cache is not swept":                                    {cachesOn, "deadline", readable},
+	"a cache's life is reckoned by the wall clock":            {remainsByWallClock, "reader's clock set", readable},
+	"a cache goes by the wall clock alone":                    {cachesByWallClock, "reader's clock set", readable},
+}
