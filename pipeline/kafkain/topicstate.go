@@ -145,20 +145,24 @@ func stamps(listed kadm.ListedOffsets, err error) (map[int32]time.Time, bool) {
 	return found, told
 }
 
-// checkInterval is the longest of the brokers' intervals, 0 where one does not tell.
 func (i *Inspector) checkInterval(ctx context.Context, cluster kadm.Metadata) time.Duration {
 	described, err := i.admin.kadm.DescribeBrokerConfigs(ctx, cluster.Brokers.NodeIDs()...)
 	if err != nil {
 		return 0
 	}
+	return longestCheck(described)
+}
+
+// longestCheck is the longest of the brokers' intervals, 0 where one does not tell.
+func longestCheck(brokers kadm.ResourceConfigs) time.Duration {
 	var longest time.Duration
-	for _, broker := range described {
+	for _, broker := range brokers {
 		told := false
 		for _, setting := range broker.Configs {
-			if setting.Key != "log.retention.check.interval.ms" || setting.Value == nil {
+			if setting.Key != "log.retention.check.interval.ms" {
 				continue
 			}
-			if ms, err := strconv.ParseInt(*setting.Value, 10, 64); err == nil && ms > 0 {
+			if ms, err := strconv.ParseInt(setting.MaybeValue(), 10, 64); err == nil && ms > 0 {
 				told, longest = true, max(longest, time.Duration(ms)*time.Millisecond)
 			}
 		}

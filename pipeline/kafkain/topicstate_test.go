@@ -153,3 +153,24 @@ func TestInspectorAway(t *testing.T) {
 		t.Error("a configuration without topics")
 	}
 }
+
+// One broker that does not tell its interval may have any.
+func TestLongestCheck(t *testing.T) {
+	t.Parallel()
+	broker := func(ms string) kadm.ResourceConfig {
+		return kadm.ResourceConfig{Configs: []kadm.Config{{Key: "log.retention.check.interval.ms", Value: &ms}}}
+	}
+	for name, test := range map[string]struct {
+		brokers kadm.ResourceConfigs
+		want    time.Duration
+	}{
+		"none":             {nil, 0},
+		"two":              {kadm.ResourceConfigs{broker("1000"), broker("3000")}, 3 * time.Second},
+		"one is silent":    {kadm.ResourceConfigs{broker("1000"), {}}, 0},
+		"one is no number": {kadm.ResourceConfigs{broker("1000"), broker("soon")}, 0},
+	} {
+		if got := longestCheck(test.brokers); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}
