@@ -11,12 +11,14 @@ import (
 // commands is the command line. A command is a struct whose Run takes a
 // context that ends at SIGINT or SIGTERM.
 type commands struct {
+	Demo    DemoCmd    `cmd:"" help:"Everything in one process, with invented traffic: watch addresses arrive, be found, vanish."`
 	Run     RunCmd     `cmd:"" help:"Ingest, warden and desk in one process, against your Kafka and Redis."`
 	Ingest  IngestCmd  `cmd:"" help:"Kafka into sealed stores: the role that only writes."`
 	Warden  WardenCmd  `cmd:"" help:"Enforce the deadlines: mint and destroy epoch keys."`
 	Desk    DeskCmd    `cmd:"" help:"The API and page for look-ups."`
 	Produce ProduceCmd `cmd:"" help:"Lines of a log into Kafka as connection events."`
 	Lookup  LookupCmd  `cmd:"" help:"Ask the desk who connected."`
+	Doctor  DoctorCmd  `cmd:"" help:"Check Redis, keyring, Kafka and clocks against the guarantee; changes nothing."`
 	Keygen  KeygenCmd  `cmd:"" help:"Make a key-encryption key."`
 	Config  ConfigCmd  `cmd:"" help:"Print the effective configuration, every setting, or an example."`
 	Policy  PolicyCmd  `cmd:"" help:"Try the retention policies."`

@@ -30,7 +30,7 @@ const embeddedSegmentBytes = 16 << 10
 func startEmbeddedKafka(ctx context.Context, topic string, partitions int, retention time.Duration, dir string) (brokers []string, stop func(), err error) {
 	discard := func() {}
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "mayfly-kafka-"); err != nil {
+		if dir, err = os.MkdirTemp("", "mayfly-broker-"); err != nil {
 			return nil, nil, fmt.Errorf("making a folder for the embedded broker: %w", err)
 		}
 		discard = func() { _ = os.RemoveAll(dir) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"time"
@@ -57,9 +58,12 @@ type process struct {
 	ingest   *pipeline.Ingest
 	consumer *kafkain.Consumer
 	warden   *warden.Warden
+	examiner *examiner
+	guard    *warden.Guard // what the warden's guarantee rests on
 	receipts *receipts.Log
 	desk     *abuse.Desk
-	observer *observer // where there is no desk
+	listener net.Listener // where the desk serves, if it is open already
+	observer *observer    // where there is no desk
 }
 
 // newProcess wires the roles up. It reads the files that the configuration
@@ -75,7 +79,7 @@ func newProcess(config Config, r roles, log *zap.Logger) (*process, error) {
 		steps = append(steps, p.newIngest)
 	}
 	if r.warden {
-		steps = append(steps, p.newWarden)
+		steps = append(steps, p.newWarden, p.newGuard)
 	}
 	if r.desk {
 		steps = append(steps, p.newDesk)
@@ -159,6 +163,14 @@ func (p *process) newWarden() (err error) {
 	return err
 }
 
+func (p *process) newGuard() (err error) {
+	if p.examiner, err = newExaminer(p.config); err != nil {
+		return err
+	}
+	p.guard, err = warden.NewGuard(warden.GuardDependencies{Sources: p.examiner.sources(), Log: p.log, Registerer: p.registry})
+	return err
+}
+
 func (p *process) newDesk() (err error) {
 	if p.receipts, err = receipts.Open(p.config.Desk.ReceiptsDir); err != nil {
 		return fmt.Errorf("desk.receipts_dir: %w", err)
@@ -215,11 +227,15 @@ func (p *process) run(ctx context.Context) error {
 	}
 	if p.warden != nil {
 		g.Go(func() error { return p.warden.Run(ctx) })
+		g.Go(func() error { return p.guard.Run(ctx) })
 	}
 	if p.ingest != nil {
 		g.Go(func() error { return p.ingest.Run(ctx, p.consumer) })
 	}
-	if p.desk != nil {
+	switch {
+	case p.desk != nil && p.listener != nil:
+		g.Go(func() error { return p.desk.Serve(ctx, p.listener) })
+	case p.desk != nil:
 		g.Go(func() error { return p.desk.Run(ctx) })
 	}
 	if p.observer != nil {
@@ -233,6 +249,9 @@ func (p *process) close() error {
 	var errs []error
 	if p.receipts != nil {
 		errs = append(errs, p.receipts.Close())
+	}
+	if p.examiner != nil {
+		p.examiner.close()
 	}
 	for _, node := range p.nodes {
 		errs = append(errs, node.Close())
