@@ -83,12 +83,12 @@ func sealed(t *testing.T, policy retention.Policy, accounts ...string) *store.Re
 	}
 	memory := store.NewMemory()
 	for _, epoch := range policy.Live(now) {
-		err := ring.Mint(ctx, epoch, epoch.Deadline(policy.Window), 3, kek, func(key keyring.Public) error { return memory.Open(ctx, key) })
+		_, err := ring.Mint(ctx, epoch, epoch.Deadline(policy.Window), kek, func() uint32 { return 3 }, func(key keyring.Public) error { return memory.Open(ctx, key) })
 		if err != nil && !errors.Is(err, keyring.ErrDestroyed) {
 			t.Fatal(err)
 		}
 	}
-	batch := store.Batch{Epoch: policy.EpochAt(now)}
+	batch := store.Batch{Epoch: policy.EpochAt(now), Deadline: policy.EpochAt(now).Deadline(policy.Window)}
 	for i, account := range accounts {
 		r := seen("10:00 connect " + account + " 192.0.2.1")
 		r.ID, r.Time = record.ID{Offset: int64(i)}, now.UnixMilli()
