@@ -251,6 +251,37 @@ func TestNothingIsCommittedWhileRedisIsAhead(t *testing.T) {
 	})
 }
 
+// An ingest host that is ahead takes living events for expired: none of that is
+// committed, and all is read again once the clocks agree.
+func TestNothingIsCommittedWhileThisMachineIsAhead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog(1000)
+		l.write(0, messages(0, 50)...)
+		r := newRig(t, l, nil)
+		r.warden(t)
+		r.start(t)
+		time.Sleep(5 * time.Second)
+		r.faults.set(func(f *faults) { f.health = store.Health{Identity: "first", Behind: time.Hour} })
+		time.Sleep(30 * time.Second)
+		if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "this machine is 1h0m0s ahead of redis") {
+			t.Errorf("ready says %v", err)
+		}
+		if n := look(l, func() int { return len(l.commits) }); n != 0 {
+			t.Fatalf("%d commits", n)
+		}
+		r.faults.set(func(f *faults) { f.health.Behind = 0 })
+		time.Sleep(20 * time.Second)
+		if n := look(l, func() int { return l.rewinds }); n != 1 {
+			t.Errorf("%d rewinds, want 1", n)
+		}
+		r.stop(t)
+		if n := l.committed[partition(0)]; n != 50 {
+			t.Errorf("committed %d, want 50", n)
+		}
+	})
+}
+
 // A clock within the skew is no reason to wait.
 func TestASmallDifferenceOfClocksIsAllowed(t *testing.T) {
 	t.Parallel()

@@ -29,7 +29,7 @@ type generation struct {
 	gathered  []store.Batch // of all lanes; flush uses it alone
 	positions positions
 	identity  string // of the Redis servers that stored it all
-	ahead     bool   // their clocks have been too far ahead since
+	skewed    bool   // their clocks have differed too much since
 	refused   backoff
 }
 
@@ -80,11 +80,16 @@ func (g *generation) run() {
 		case <-tick.C:
 		case <-g.wake:
 		}
-		if g.flush() != nil || g.verify() != nil {
+		if g.flush() != nil {
 			return // aborted, or rewinding: nothing more is stored or committed
 		}
-		// At the end too: who reads on would not know of a failover just after it.
-		g.commit(time.Now().Add(-g.config.CommitDelay))
+		// Reckoned before verifying, as this process may be suspended in between. At
+		// the end, too: who reads on would not know of a failover just after it.
+		until := time.Now().Add(-g.config.CommitDelay)
+		if g.verify() != nil {
+			return
+		}
+		g.commit(until)
 		if last {
 			return
 		}
@@ -184,16 +189,20 @@ func (g *generation) verify() error {
 		g.metrics.redisAhead.Set(health.Ahead.Seconds())
 		switch {
 		case health.Ahead > g.config.Skew:
-			g.ahead = g.identity != ""
+			g.skewed = g.identity != ""
 			return fmt.Errorf("redis is %v ahead of this machine and would delete too early: set both clocks (ingest.skew is %v)",
 				health.Ahead.Round(time.Millisecond), g.config.Skew)
+		case health.Behind > g.config.Skew:
+			g.skewed = g.identity != ""
+			return fmt.Errorf("this machine is %v ahead of redis and would take living events for expired: set both clocks (ingest.skew is %v)",
+				health.Behind.Round(time.Millisecond), g.config.Skew)
 		case g.identity == "":
 			g.identity = health.Identity
 		case g.identity != health.Identity:
 			g.rewind("redis was restarted or has failed over: reading the last events again", nil)
 			return errReplaced
-		case g.ahead:
-			g.rewind("redis was ahead and may have deleted too early: reading the last events again", nil)
+		case g.skewed:
+			g.rewind("clocks differed, so events may have expired too early: reading the last ones again", nil)
 			return errReplaced
 		}
 		return nil

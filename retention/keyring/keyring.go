@@ -93,8 +93,8 @@ func parsePublics(epoch retention.Epoch, fields map[string][]byte) ([]Public, er
 // ones: a node that lost it has it back.
 func (k *Keyring) PublishWrap(ctx context.Context, key Public, wrap seal.Wrap) error {
 	contents := Contents{partWraps: {wrapField(key.ID, wrap.Writer): wrap.Encapsulated}}
-	return k.onAny(ctx, func(ctx context.Context, _ int, n Node) error {
-		return n.Publish(ctx, key.Epoch, key.Deadline, contents)
+	return k.onAny(ctx, func(ctx context.Context, _ int, n Node) (bool, error) {
+		return true, n.Publish(ctx, key.Epoch, key.Deadline, contents)
 	})
 }
 
@@ -120,8 +120,8 @@ func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time
 		contents[partPublic][public.ID.String()] = public.marshal()
 		contents[partPrivate][public.ID.String()] = private
 	}
-	err = k.onAny(ctx, func(ctx context.Context, _ int, n Node) error {
-		return n.Publish(ctx, epoch, deadline, contents)
+	err = k.onAny(ctx, func(ctx context.Context, _ int, n Node) (bool, error) {
+		return true, n.Publish(ctx, epoch, deadline, contents)
 	})
 	if err != nil {
 		return nil, err
@@ -217,9 +217,9 @@ func (k *Keyring) Holding(ctx context.Context, epoch retention.Epoch) (answering
 // Epochs lists the epochs that have a key on any node that answers.
 func (k *Keyring) Epochs(ctx context.Context) ([]retention.Epoch, error) {
 	answers := make([][]retention.Epoch, len(k.nodes))
-	err := k.onAny(ctx, func(ctx context.Context, i int, n Node) (err error) {
+	err := k.onAny(ctx, func(ctx context.Context, i int, n Node) (_ bool, err error) {
 		answers[i], err = n.Epochs(ctx)
-		return err
+		return len(answers[i]) > 0, err
 	})
 	if err != nil {
 		return nil, err
@@ -241,9 +241,9 @@ func (k *Keyring) Nodes() int { return len(k.nodes) }
 // fetch unites what all nodes that answer have of one part.
 func (k *Keyring) fetch(ctx context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error) {
 	answers := make([]map[string][]byte, len(k.nodes))
-	err := k.onAny(ctx, func(ctx context.Context, i int, n Node) (err error) {
+	err := k.onAny(ctx, func(ctx context.Context, i int, n Node) (_ bool, err error) {
 		answers[i], err = n.Fetch(ctx, epoch, part)
-		return err
+		return len(answers[i]) > 0, err
 	})
 	if err != nil {
 		return nil, err
@@ -261,17 +261,20 @@ func (k *Keyring) fetch(ctx context.Context, epoch retention.Epoch, part Part) (
 // hangs delays nothing for longer.
 const straggling = 250 * time.Millisecond
 
-// onAny does something on all nodes in parallel. One success is success; that
+// onAny does something on all nodes in parallel; do also tells whether its answer
+// will do, so that the others need not be waited for: an empty node may just have
+// been restarted. One success is success; that
 // an epoch is destroyed is true only if every node says so, because one clock
 // may be wrong.
-func (k *Keyring) onAny(ctx context.Context, do func(context.Context, int, Node) error) error {
+func (k *Keyring) onAny(ctx context.Context, do func(context.Context, int, Node) (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errs := make([]error, len(k.nodes))
 	var g errgroup.Group
 	for i, n := range k.nodes {
 		g.Go(func() error {
-			if errs[i] = do(ctx, i, n); errs[i] == nil {
+			enough, err := do(ctx, i, n)
+			if errs[i] = err; err == nil && enough {
 				time.AfterFunc(straggling, cancel)
 			}
 			return nil

@@ -17,9 +17,17 @@ type MemoryNode struct {
 
 	mu     sync.Mutex // guards all below: each method is one atomic step
 	epochs map[retention.Epoch]*memoryEpoch
-	marks  map[string]int64
+	marks  map[line]int64
 	down   error
 }
+
+// line is what a purged-through mark is of: a policy's epochs of one length.
+type line struct {
+	policy string
+	length int64
+}
+
+func lineOf(e retention.Epoch) line { return line{e.Policy, e.Length} }
 
 type memoryEpoch struct {
 	parts    Contents
@@ -28,7 +36,7 @@ type memoryEpoch struct {
 
 // NewMemoryNode makes an empty node.
 func NewMemoryNode(name string) *MemoryNode {
-	return &MemoryNode{name: name, epochs: map[retention.Epoch]*memoryEpoch{}, marks: map[string]int64{}}
+	return &MemoryNode{name: name, epochs: map[retention.Epoch]*memoryEpoch{}, marks: map[line]int64{}}
 }
 
 // Name implements Node.
@@ -57,7 +65,7 @@ func (n *MemoryNode) Publish(_ context.Context, epoch retention.Epoch, deadline 
 		return n.down
 	}
 	now := time.Now()
-	mark, marked := n.marks[epoch.Policy]
+	mark, marked := n.marks[lineOf(epoch)]
 	switch {
 	case marked && epoch.Start <= mark, !now.Before(deadline):
 		return ErrDestroyed
@@ -130,8 +138,8 @@ func (n *MemoryNode) Destroy(_ context.Context, epoch retention.Epoch, _ time.Du
 		return n.down
 	}
 	delete(n.epochs, epoch)
-	if mark, marked := n.marks[epoch.Policy]; !marked || mark < epoch.Start {
-		n.marks[epoch.Policy] = epoch.Start
+	if mark, marked := n.marks[lineOf(epoch)]; !marked || mark < epoch.Start {
+		n.marks[lineOf(epoch)] = epoch.Start
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type Node interface {
 	// Publish adds fields to an epoch, never replacing one, and gives each part
 	// an absolute expiry at deadline, never a later one than it has. It is one
 	// atomic step by the node's own clock. It refuses with ErrDestroyed when the
-	// epoch is at or below the purged-through mark or its deadline has passed,
+	// epoch is at or below its length's purged-through mark or its deadline has passed,
 	// with ErrNotBegun before its start, and with ErrNoKey a wrap whose epoch
 	// has no key here.
 	Publish(ctx context.Context, epoch retention.Epoch, deadline time.Time, fields Contents) error

@@ -80,6 +80,8 @@ func conform(t *testing.T, n keyring.Node) {
 	expect("publishing below the mark", n.Publish(ctx, at(0), later, key), keyring.ErrDestroyed)
 	expect("a wrap for what was destroyed", n.Publish(ctx, at(1), later, wrap), keyring.ErrDestroyed)
 	expect("publishing above the mark", n.Publish(ctx, at(2), later, key), nil)
+	longer := retention.Epoch{Policy: "p", Start: start - start%(100*length), Length: 100 * length}
+	expect("an epoch of another length, begun earlier", n.Publish(ctx, longer, later, key), nil)
 	expect("destroying an older epoch", n.Destroy(ctx, at(0), time.Hour), nil)
 	expect("the mark never falls", n.Publish(ctx, at(1), later, key), keyring.ErrDestroyed)
 }

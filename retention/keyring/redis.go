@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,11 +51,15 @@ func partKey(epoch retention.Epoch, part Part) string {
 	return partPrefix + string(part) + ":" + epoch.String()
 }
 
-func markKey(policy string) string { return partPrefix + "mark:" + policy }
+// markKey is of a policy and an epoch length: epochs of another length may begin
+// before ones that are purged, and live on.
+func markKey(epoch retention.Epoch) string {
+	return "mayfly:key:mark:" + epoch.Policy + "+" + strconv.FormatInt(epoch.Length, 10)
+}
 
 func scriptKeys(epoch retention.Epoch) []string {
 	return []string{
-		partKey(epoch, partPublic), partKey(epoch, partPrivate), partKey(epoch, partWraps), markKey(epoch.Policy),
+		partKey(epoch, partPublic), partKey(epoch, partPrivate), partKey(epoch, partWraps), markKey(epoch),
 	}
 }
 
@@ -64,7 +69,7 @@ func (n *RedisNode) Publish(ctx context.Context, epoch retention.Epoch, deadline
 	defer cancel()
 	args := []any{epoch.Start, deadline.UnixMilli()}
 	// A writer may not touch private keys, so its script does not name them.
-	script, keys := publishWrapScript, []string{partKey(epoch, partPublic), partKey(epoch, partWraps), markKey(epoch.Policy)}
+	script, keys := publishWrapScript, []string{partKey(epoch, partPublic), partKey(epoch, partWraps), markKey(epoch)}
 	if len(contents[partPublic]) > 0 {
 		script, keys = publishScript, scriptKeys(epoch)
 	}

@@ -273,7 +273,7 @@ func (r *Redis) unlink(ctx context.Context, names []string) error {
 func (r *Redis) Check(ctx context.Context) (Health, error) {
 	var mu sync.Mutex
 	var identities []string
-	health := Health{Ahead: -1 << 62}
+	health := Health{Ahead: -1 << 62, Behind: -1 << 62}
 	ask := func(ctx context.Context, client *redis.Client) error {
 		asked := time.Now()
 		theirs, err := client.Time(ctx).Result()
@@ -289,7 +289,7 @@ func (r *Redis) Check(ctx context.Context) (Health, error) {
 		defer mu.Unlock()
 		identities = append(identities, info["Server"]["run_id"]+"/"+info["Replication"]["master_replid"])
 		ahead := theirs.Sub(asked.Add(took / 2)) // a slow answer is no wrong clock
-		health.Ahead = max(health.Ahead, ahead)
+		health.Ahead, health.Behind = max(health.Ahead, ahead), max(health.Behind, -ahead)
 		return nil
 	}
 	var err error

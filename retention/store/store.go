@@ -77,4 +77,6 @@ type Health struct {
 	// Ahead is how far the furthest server's clock is ahead of ours; negative when
 	// all are behind. A server that is ahead deletes early, and still answers as if it had stored.
 	Ahead time.Duration
+	// Behind is the same the other way: when ours is ahead, we take living events for expired.
+	Behind time.Duration
 }

@@ -26,16 +26,18 @@ type Batch struct {
 	// batch is expired, whatever the keyring says.
 	Deadline time.Time
 	Records  []record.Record
+	wiped    bool
 }
 
 // Wipe erases the records of a batch whose deadline has come, and reports
-// whether it has. Their number stays: they are still to be counted.
+// whether it ever has: a clock set back brings none of them to life. Their
+// number stays, as they are still to be counted.
 func (b *Batch) Wipe(now time.Time) bool {
-	due := !now.Before(b.Deadline)
-	if due {
+	if !now.Before(b.Deadline) {
 		clear(b.Records)
+		b.wiped = true
 	}
-	return due
+	return b.wiped
 }
 
 // frameRecords is the most records in one frame: about 200 kB.
