@@ -2,6 +2,7 @@ package address
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -39,7 +40,7 @@ func TestRefusalsDoNotQuote(t *testing.T) {
 			t.Errorf("refusal: %v", err)
 		}
 	}
-	if _, err := Parse("fe80::1%eth0"); err != ErrZone {
+	if _, err := Parse("fe80::1%eth0"); !errors.Is(err, ErrZone) {
 		t.Errorf("a zone: %v", err)
 	}
 }
