@@ -101,7 +101,13 @@ func (w *Warden) Run(ctx context.Context) error {
 	g.Go(func() error { return w.repair(ctx) })
 	for ctx.Err() == nil {
 		now := time.Now()
-		err := errors.Join(w.purgeDue(ctx, now), w.mintPresent(ctx, now))
+		// Side by side: a purge that waits for a node keeps no new epoch waiting.
+		var minted error
+		var minting sync.WaitGroup
+		minting.Go(func() { minted = w.mintPresent(ctx, now) })
+		err := w.purgeDue(ctx, now)
+		minting.Wait()
+		err = errors.Join(err, minted)
 		w.settle(now, err)
 		sleep(ctx, time.Until(w.next(now, err != nil)))
 	}
