@@ -182,6 +182,15 @@ func (w *Warden) status(epoch retention.Epoch, deadline time.Time) *Status {
 	return s
 }
 
+// look copies a status as it is now.
+func (w *Warden) look(s *Status) Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := *s
+	seen.keys = slices.Clone(s.keys)
+	return seen
+}
+
 // saw remembers the keys of an epoch.
 func (w *Warden) saw(epoch retention.Epoch, keys []keyring.Public) {
 	w.mu.Lock()
@@ -200,7 +209,7 @@ func (w *Warden) mintPresent(ctx context.Context, now time.Time) error {
 	for i := range w.d.Policies {
 		p := &w.d.Policies[i]
 		s := w.status(p.EpochAt(now), p.EpochAt(now).Deadline(p.Window))
-		if s.repaired.IsZero() {
+		if !w.minted(s.Epoch) {
 			errs = append(errs, w.mint(ctx, s, now))
 		}
 	}
@@ -224,13 +233,13 @@ func (w *Warden) mintLiving(ctx context.Context, now time.Time) error {
 
 // mint sees to the key of one living epoch.
 func (w *Warden) mint(ctx context.Context, s *Status, now time.Time) error {
-	epoch := s.Epoch
-	keys, err := w.d.Keyring.Mint(ctx, epoch, s.Deadline, w.d.KEK,
+	epoch, deadline := s.Epoch, w.look(s).Deadline
+	keys, err := w.d.Keyring.Mint(ctx, epoch, deadline, w.d.KEK,
 		func() uint32 { return w.shards(ctx, epoch) },
 		func(key keyring.Public) error { return w.d.Store.Open(ctx, key) })
 	switch {
-	case errors.Is(err, keyring.ErrDestroyed):
-		return nil // by another warden, or between two looks at the clock
+	case errors.Is(err, keyring.ErrDestroyed) && !deadline.After(time.Now()):
+		return nil // it came due between two looks at the clock
 	case errors.Is(err, keyring.ErrNotBegun):
 		return nil // by the nodes' clocks: the next round is soon
 	case err != nil:
@@ -238,8 +247,8 @@ func (w *Warden) mint(ctx context.Context, s *Status, now time.Time) error {
 	}
 	w.saw(epoch, keys)
 	for _, key := range keys {
-		if s.Deadline.Before(key.Deadline) {
-			if err := w.d.Store.Shorten(ctx, key, s.Deadline); err != nil {
+		if deadline.Before(key.Deadline) {
+			if err := w.d.Store.Shorten(ctx, key, deadline); err != nil {
 				return fmt.Errorf("shortening epoch %v: %w", epoch, err)
 			}
 		}
@@ -301,21 +310,21 @@ func (w *Warden) due(now time.Time) []*Status {
 // purge ends an epoch: key-encryption key, keys on every node, caches, chunks;
 // then it verifies.
 func (w *Warden) purge(ctx context.Context, s *Status) error {
-	window := s.Deadline.Sub(s.Epoch.StartTime())
+	window := w.look(s).Deadline.Sub(s.Epoch.StartTime())
 	advanced := w.d.KEK.Advance(time.Now()) // its failure must not spare the rest
 	if keys, err := w.d.Keyring.Public(ctx, s.Epoch); err == nil {
 		w.saw(s.Epoch, keys)
 	}
 	destroyed := w.d.Keyring.Destroy(ctx, s.Epoch, window)
 	w.d.Forget(s.Epoch)
-	unlinked := w.d.Store.Unlink(ctx, s.Epoch, s.keys)
+	unlinked := w.d.Store.Unlink(ctx, s.Epoch, w.look(s).keys)
 	if err := errors.Join(advanced, destroyed, unlinked); err != nil {
 		return err
 	}
 	if answering, holding := w.d.Keyring.Holding(ctx, s.Epoch); answering < w.d.Keyring.Nodes() || holding > 0 {
 		return fmt.Errorf("%d of %d keyring nodes answer, %d still hold it", answering, w.d.Keyring.Nodes(), holding)
 	}
-	lag := time.Since(s.Deadline)
+	lag := time.Since(w.look(s).Deadline)
 	w.mu.Lock()
 	s.Purged, s.Lag, s.Nodes = true, lag, 0
 	w.mu.Unlock()
