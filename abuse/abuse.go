@@ -24,6 +24,7 @@ type Dependencies struct {
 	Ready      func() map[string]error
 	Gatherer   prometheus.Gatherer   // for /metrics
 	Registerer prometheus.Registerer // nil: the desk's own metrics are not kept
+	ReceiptLog http.Handler          // of /v1/log/, with that cut off; nil: not served
 	Log        *zap.Logger           // nil: no log
 }
 

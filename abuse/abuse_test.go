@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +21,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/address"
 	"mayfly/retention/receipts"
+	"mayfly/retention/receipts/receiptstest"
 	"mayfly/retention/record"
 	"mayfly/retention/store"
 )
@@ -164,9 +163,8 @@ func TestLookup(t *testing.T) {
 	if len(result.Events) != 1 || result.Events[0].Account != "canary-account" || !result.Complete || result.Receipt == "" {
 		t.Errorf("%s", got.body)
 	}
-	written, err := os.ReadFile(filepath.Join(r.dir, receipts.FileName))
-	if err != nil || !strings.Contains(string(written), result.Receipt) {
-		t.Errorf("receipts hold %s, %v", written, err)
+	if written := receiptstest.Text(t, r.dir); !strings.Contains(written, result.Receipt) {
+		t.Errorf("receipts hold %s", written)
 	}
 	if text := r.logText(t); !strings.Contains(text, result.Receipt) || !strings.Contains(text, `"case":"ABUSE-17"`) {
 		t.Errorf("the access log says %s", text)
@@ -190,7 +188,7 @@ func TestBatch(t *testing.T) {
 			t.Errorf("%s: %s", contentType, got.body)
 		}
 	}
-	if written, _ := os.ReadFile(filepath.Join(r.dir, receipts.FileName)); strings.Count(string(written), "\n") != 3 {
+	if written := receiptstest.Text(t, r.dir); strings.Count(written, "\n") != 3 {
 		t.Errorf("receipts hold %s", written)
 	}
 }
@@ -267,11 +265,7 @@ func TestNothingOfTheSubjectLeaks(t *testing.T) {
 		said.WriteString(r.send(t, "GET", path, "", "").body)
 	}
 	r.look(t, asked)
-	written, err := os.ReadFile(filepath.Join(r.dir, receipts.FileName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	said.WriteString(r.logText(t) + string(written))
+	said.WriteString(r.logText(t) + receiptstest.Text(t, r.dir))
 	for _, secret := range []string{"203.0.113", "203-0-113", "canary"} {
 		if at := strings.Index(said.String(), secret); at >= 0 {
 			t.Errorf("%q leaked: …%s…", secret, said.String()[max(0, at-200):at+40])

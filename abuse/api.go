@@ -70,6 +70,9 @@ func (d *Desk) routes() *http.ServeMux {
 	mux.HandleFunc("GET /healthz", serveHealth)
 	mux.HandleFunc("GET /readyz", d.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.d.Gatherer, promhttp.HandlerOpts{}))
+	if d.d.ReceiptLog != nil {
+		mux.Handle("GET /v1/log/", http.StripPrefix("/v1/log/", d.d.ReceiptLog))
+	}
 	mux.Handle("GET /{$}", pages.Handler())
 	mux.Handle("GET /assets/", pages.Handler())
 	return mux

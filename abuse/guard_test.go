@@ -228,3 +228,27 @@ func TestRunSaysWhichSetting(t *testing.T) {
 		t.Errorf("Run gave %v", err)
 	}
 }
+
+// The receipt log is there for everyone to check, and nothing beside it is.
+func TestReceiptLogIsServed(t *testing.T) {
+	t.Parallel()
+	var r *rig
+	r = start(t, holding(t, true), func(_ *Config, d *Dependencies) {
+		d.ReceiptLog = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.receipts.Handler().ServeHTTP(w, q) })
+	})
+	r.look(t, asked)
+	got := r.send(t, "GET", "/v1/log/checkpoint", "", "")
+	if got.status != http.StatusOK || !strings.Contains(got.body, "\n1\n") {
+		t.Errorf("%+v", got)
+	}
+	if got := r.send(t, "GET", "/v1/log/tile/entries/000.p/1", "", ""); got.status != http.StatusOK || !strings.Contains(got.body, `"type":"lookup"`) {
+		t.Errorf("%+v", got)
+	}
+	for _, path := range []string{
+		"/v1/log/", "/v1/log/journal", "/v1/log/receipts.key", "/v1/log/../receipts.key", "/v1/log/..%2freceipts.key", "/v1/log/%2e%2e/receipts.key", "/v1/log/tile/0/000.p/2",
+	} {
+		if got := r.send(t, "GET", path, "", ""); got.status != http.StatusNotFound || strings.Contains(got.body, "PRIVATE") {
+			t.Errorf("%s: %+v", path, got)
+		}
+	}
+}

@@ -3,11 +3,12 @@ package lookup
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mayfly/retention/receipts/receiptstest"
 )
 
 // summary shortens the answer to a batch: "2: 10:00 ada | 3: ip: …".
@@ -42,7 +43,7 @@ func TestBatch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, path := desk(t, logOf("10:00 connect ada 192.0.2.1 p=1000-1999", "10:00 connect bob 192.0.2.1 p=2000-2999"))
+			l, dir := desk(t, logOf("10:00 connect ada 192.0.2.1 p=1000-1999", "10:00 connect bob 192.0.2.1 p=2000-2999"))
 			result, err := l.LookBatch(t.Context(), noon, Batch{Case: "batch-7", Reason: "spam", Format: test.format, Body: []byte(test.body)})
 			if err != nil {
 				t.Fatal(err)
@@ -50,16 +51,13 @@ func TestBatch(t *testing.T) {
 			if diff := cmp.Diff(test.want, summary(result)); diff != "" {
 				t.Error(diff)
 			}
-			written, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.Count(string(written), "\n") != 1 || !strings.Contains(string(written), result.Receipt) ||
-				!strings.Contains(string(written), fmt.Sprintf(`"batch":%d`, len(result.Results))) {
+			written := receiptstest.Text(t, dir)
+			if strings.Count(written, "\n") != 1 || !strings.Contains(written, result.Receipt) ||
+				!strings.Contains(written, fmt.Sprintf(`"batch":%d`, len(result.Results))) {
 				t.Errorf("the receipt is %s", written)
 			}
 			for _, secret := range []string{"192.0", "ada", "bob", "hello"} {
-				if strings.Contains(string(written), secret) {
+				if strings.Contains(written, secret) {
 					t.Errorf("the receipt holds %q", secret)
 				}
 			}
@@ -79,7 +77,7 @@ func TestBatchRefusals(t *testing.T) {
 		"too large":         {Format: CSV, Body: make([]byte, MaxBatchBytes+1)},
 		"address as case":   {Case: "192-0-2-1", Format: CSV, Body: []byte("ip\n192.0.2.1\n")},
 	} {
-		l, path := desk(t, logOf("10:00 connect ada 192.0.2.1"))
+		l, dir := desk(t, logOf("10:00 connect ada 192.0.2.1"))
 		if b.Case == "" {
 			b.Case = "A"
 		}
@@ -90,7 +88,7 @@ func TestBatchRefusals(t *testing.T) {
 		} else if strings.Contains(err.Error(), "192") {
 			t.Errorf("%s: the error quotes the batch", name)
 		}
-		if written, _ := os.ReadFile(path); len(written) != 0 {
+		if written := receiptstest.Text(t, dir); written != "" {
 			t.Errorf("%s: left a receipt", name)
 		}
 	}

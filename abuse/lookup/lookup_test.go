@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/address"
 	"mayfly/retention/receipts"
+	"mayfly/retention/receipts/receiptstest"
 	"mayfly/retention/record"
 	"mayfly/retention/store"
 )
@@ -123,7 +123,7 @@ func desk(t *testing.T, log Log) (*Lookups, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l, filepath.Join(dir, receipts.FileName)
+	return l, dir
 }
 
 // look asks with JSON, as a client does.
@@ -203,11 +203,11 @@ func TestNoReceiptNoAnswer(t *testing.T) {
 func TestLogFails(t *testing.T) {
 	t.Parallel()
 	down := errors.New("store is down")
-	l, path := desk(t, &sliceLog{err: down})
+	l, dir := desk(t, &sliceLog{err: down})
 	if result, err := look(t, l, `{"account":"ada"}`); !errors.Is(err, down) || result.Events != nil {
 		t.Errorf("told %+v, %v", result, err)
 	}
-	if data, _ := os.ReadFile(path); len(data) != 0 {
+	if receiptstest.Text(t, dir) != "" {
 		t.Error("a receipt for nothing")
 	}
 }
@@ -216,15 +216,15 @@ func TestIncompleteIsSaid(t *testing.T) {
 	t.Parallel()
 	log := logOf()
 	log.incomplete = true
-	l, path := desk(t, log)
+	l, dir := desk(t, log)
 	for _, q := range []string{`{"account":"ada"}`, `{"ip":"192.0.2.1","at":"2026-11-07T10:00:00Z"}`} {
 		result, err := look(t, l, q)
 		if err != nil || result.Complete || result.Events == nil {
 			t.Errorf("%s: told %+v, %v", q, result, err)
 		}
 	}
-	if data, _ := os.ReadFile(path); strings.Count(string(data), `"complete":false`) != 2 {
-		t.Errorf("receipts say %s", data)
+	if text := receiptstest.Text(t, dir); strings.Count(text, `"complete":false`) != 2 {
+		t.Errorf("receipts say %s", text)
 	}
 }
 
@@ -232,7 +232,7 @@ func TestIncompleteIsSaid(t *testing.T) {
 // receipts and errors.
 func TestNothingOfTheSubjectIsKept(t *testing.T) {
 	t.Parallel()
-	l, path := desk(t, logOf("10:00 connect canary-account 203.0.113.99 s=canary-session", "10:00 connect canary-account 2001:db8:77::1"))
+	l, dir := desk(t, logOf("10:00 connect canary-account 203.0.113.99 s=canary-session", "10:00 connect canary-account 2001:db8:77::1"))
 	var said strings.Builder
 	for _, q := range []string{
 		`{"ip":"203.0.113.99"}`, `{"ip":"2001:db8:77::1"}`, `{"prefix":"203.0.113.0/24","port":7}`, `{"account":"canary-account"}`,
@@ -247,11 +247,7 @@ func TestNothingOfTheSubjectIsKept(t *testing.T) {
 			said.WriteString(err.Error() + "\n")
 		}
 	}
-	written, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	said.Write(written)
+	said.WriteString(receiptstest.Text(t, dir))
 	if n := strings.Count(said.String(), `"type":"lookup"`); n != 5 {
 		t.Errorf("%d receipts, want 5", n)
 	}

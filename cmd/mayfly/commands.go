@@ -22,6 +22,7 @@ type commands struct {
 	Keygen  KeygenCmd  `cmd:"" help:"Make a key-encryption key."`
 	Config  ConfigCmd  `cmd:"" help:"Print the effective configuration, every setting, or an example."`
 	Policy  PolicyCmd  `cmd:"" help:"Try the retention policies."`
+	Audit   AuditCmd   `cmd:"" help:"Check what the receipt logs say."`
 	Version VersionCmd `cmd:"" help:"Print what this binary was built from."`
 }
 

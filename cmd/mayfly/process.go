@@ -73,7 +73,7 @@ func newProcess(config Config, r roles, log *zap.Logger) (*process, error) {
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	steps := []func() error{p.openStore, p.openKeyring}
 	if r.desk || r.warden {
-		steps = append(steps, p.openReader)
+		steps = append(steps, p.openReader, func() error { return p.openReceipts(r) })
 	}
 	if r.ingest {
 		steps = append(steps, p.newIngest)
@@ -153,12 +153,17 @@ func (p *process) newIngest() (err error) {
 	return err
 }
 
-func (p *process) newWarden() (err error) {
+func (p *process) newWarden() error {
+	facts, err := p.purgeFacts()
+	if err != nil {
+		return err
+	}
 	p.warden, err = warden.New(p.config.Warden, warden.Dependencies{
 		Policies: p.config.Policies, Keyring: p.ring, KEK: p.kek, Store: p.store,
-		Records: p.reader.Records,
-		Forget:  func(epoch retention.Epoch) { p.opener.Forget(epoch) },
-		Log:     p.log, Registerer: p.registry,
+		Records:  p.reader.Records,
+		Forget:   func(epoch retention.Epoch) { p.opener.Forget(epoch) },
+		Receipts: p.receipts, Facts: facts,
+		Log: p.log, Registerer: p.registry,
 	})
 	return err
 }
@@ -171,17 +176,14 @@ func (p *process) newGuard() (err error) {
 	return err
 }
 
-func (p *process) newDesk() (err error) {
-	if p.receipts, err = receipts.Open(p.config.Desk.ReceiptsDir); err != nil {
-		return fmt.Errorf("desk.receipts_dir: %w", err)
-	}
+func (p *process) newDesk() error {
 	lookups, err := lookup.New(lookup.Config{Policies: p.config.Policies},
 		lookup.Dependencies{Log: p.reader, Receipts: p.receipts})
 	if err != nil {
 		return err
 	}
 	p.desk, err = abuse.New(p.config.Desk, abuse.Dependencies{
-		Lookups: lookups, Retention: p.retention(), Ready: p.ready,
+		Lookups: lookups, Retention: p.retention(), Ready: p.ready, ReceiptLog: p.receipts.Handler(),
 		Gatherer: p.registry, Registerer: p.registry, Log: p.log,
 	})
 	return err
@@ -212,6 +214,9 @@ func (p *process) ready() map[string]error {
 	}
 	if p.warden != nil {
 		state["warden"] = p.warden.Ready()
+	}
+	if p.receipts != nil {
+		state["receipts"] = p.receipts.Ready()
 	}
 	if err := p.redis.Ping(ctx).Err(); err != nil {
 		state["redis"] = err

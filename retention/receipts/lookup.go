@@ -18,17 +18,17 @@ var Reasons = []string{
 
 // Lookup is the entry of one look-up, or of one batch of them.
 type Lookup struct {
-	Case    string `json:"case"`    // what CheckCase accepts
-	Reason  string `json:"reason"`  // one of Reasons
-	Subject string `json:"subject"` // the kind alone: "ip", "prefix /24", "account" or "batch"
+	Case    string // what CheckCase accepts
+	Reason  string // one of Reasons
+	Subject string // the kind alone: "ip", "prefix /24", "account" or "batch"
 	// Events and Accounts were found; none was shown where Ambiguous.
-	Events    int       `json:"events"`
-	Accounts  int       `json:"accounts"`
-	Ambiguous bool      `json:"ambiguous"`
-	Complete  bool      `json:"complete"`
-	From      time.Time `json:"from,omitzero"`
-	To        time.Time `json:"to,omitzero"`
-	Batch     int       `json:"batch,omitempty"` // subjects in the batch
+	Events    int
+	Accounts  int
+	Ambiguous bool
+	Complete  bool
+	From      time.Time
+	To        time.Time
+	Batch     int // subjects in the batch
 }
 
 var subjectKind = regexp.MustCompile(`^(ip|account|batch|prefix /\d{1,3})$`)

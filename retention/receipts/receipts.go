@@ -1,205 +1,213 @@
-// Package receipts keeps the record of every look: no subject is looked up
-// without an entry that says for which case and why, and how much was found.
-// The desk appends before it answers; when Append fails there is no answer.
+// Package receipts keeps the record of what Mayfly did: which policies applied,
+// which epoch keys existed, that each was destroyed, and every look. No subject is
+// looked up without an entry that says for which case and why, and how much was
+// found; no key is published without an entry that names it; and every epoch owes
+// an entry about its end. The desk and the warden append, retention/receipts/audit
+// verifies offline.
 //
-// Entries are permanent while everything else in Mayfly expires. So none can
-// hold an address, a hash of one, an account or free text: an entry has typed
-// fields only, and Append refuses a case or subject kind that could carry more.
+// A log is an append-only Merkle tree with signed heads (C2SP tlog-tiles and
+// tlog-checkpoint), one per process. It makes lying detectable; it doesn't prove
+// deletion. Two invariants:
 //
-// This log is a file of JSON lines, numbered without gaps. Any package may
-// import this one.
+//   - when Append or Record returns nil, the entry is on disk and a later opening
+//     finds it; whatever the log has signed, a later opening finds or refuses;
+//   - entries are permanent while everything else in Mayfly expires. So none can
+//     hold an address, a hash of one, an account or free text: an entry has typed
+//     fields only, and what could carry more is refused.
 package receipts
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"mayfly/retention/receipts/tiles"
 )
 
-// FileName is the log's file in its folder.
-const FileName = "lookups.jsonl"
-
-// ErrClosed is returned by Append after Close.
+// ErrClosed is returned by Append and Record after Close.
 var ErrClosed = errors.New("the receipt log is closed")
 
-// Log is an append-only log of look-ups in one folder. One process at a time
-// holds it; its methods may be called concurrently.
+// Log is an append-only log in one folder. One process at a time holds it; its
+// methods may be called concurrently.
 type Log struct {
-	// mu orders entries: a sequence number is given, written and made durable
-	// under it, so numbers in the file have no gap and no entry is half written
-	// when the next one starts.
-	mu   sync.Mutex
-	file file // nil once closed
-	seq  uint64
-	size int64 // where the last good entry ends
-	torn bool  // bytes beyond size may be in the file: cut them off first
+	dir      string
+	identity *Identity
+	lock     *os.File
+
+	queue   sync.Mutex // guards waiting
+	waiting []*batch
+
+	// commit guards the rest but the ledger: entries get their place, are made
+	// durable and published under it, so a checkpoint never covers an entry that
+	// could still be lost. Who waits for it finds that a batch before it has
+	// often taken its entries along: a batch is as old as one commit takes.
+	commit    sync.Mutex
+	journal   *journal // nil once closed
+	tree      *tiles.Tree
+	tail      [][]byte // entries since the last full bundle below published
+	published int64    // entries that the checkpoint covers
+
+	// state guards what the entries say.
+	state   sync.Mutex
+	ledger  *ledger
+	counts  map[string]int64 // by type
+	trouble error            // why the checkpoint lags behind
 }
 
-// file is what a Log needs of *os.File.
-type file interface {
-	io.WriterAt
-	Truncate(size int64) error
-	Sync() error
-	Close() error
+// batch is the entries of one caller: all are written, or none.
+type batch struct {
+	entries []Entry
+	texts   [][]byte
+	done    bool // guarded by commit, as is err
+	err     error
 }
 
-// entry is one line of the file.
-type entry struct {
-	Seq  uint64    `json:"seq"`
-	Time time.Time `json:"time"`
-	ID   string    `json:"id"`
-	Type string    `json:"type"`
-	Lookup
-}
-
-// Open opens the log in dir, creating both where they are missing. A last line
-// that a crash tore is cut off: no look-up was answered on it.
-func Open(dir string) (*Log, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("creating the receipts folder: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, FileName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the receipt log: %w", err)
-	}
-	l, err := load(f)
-	if err == nil {
-		err = syncFolder(dir)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return l, nil
-}
-
-// load locks f, reads it through and cuts a torn end off.
-func load(f *os.File) (*Log, error) {
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, fmt.Errorf("locking the receipt log (another process holds it): %w", err)
-	}
-	seq, size, err := scan(f)
-	if err != nil {
-		return nil, fmt.Errorf("reading the receipt log: %w", err)
-	}
-	l := &Log{file: f, seq: seq, size: size, torn: true}
-	if err := l.mend(); err != nil {
-		return nil, err
-	}
-	if err := f.Sync(); err != nil {
-		return nil, fmt.Errorf("syncing the receipt log: %w", err)
-	}
-	return l, nil
-}
-
-// Append writes one entry. When it returns nil the entry is on disk; id names it.
+// Append writes the entry of a look-up. When it returns nil the entry is durable;
+// id names it.
 func (l *Log) Append(ctx context.Context, lookup Lookup) (id string, err error) {
-	if err := lookup.check(); err != nil {
+	e := &Looked{ID: rand.Text(), Lookup: lookup}
+	if err := l.Record(ctx, e); err != nil {
 		return "", err
 	}
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file == nil {
-		return "", ErrClosed
-	}
-	e := entry{Seq: l.seq + 1, Time: time.Now().UTC(), ID: rand.Text(), Type: "lookup", Lookup: lookup}
-	line, err := json.Marshal(e)
-	if err != nil {
-		return "", fmt.Errorf("encoding a receipt: %w", err)
-	}
-	if err := l.write(append(line, '\n')); err != nil {
-		return "", err
-	}
-	l.seq = e.Seq
 	return e.ID, nil
 }
 
-// write makes line durable at the end of the log. After a fault the entry
-// counts as not written, and whatever reached the file is cut off first.
-func (l *Log) write(line []byte) error {
-	if err := l.mend(); err != nil {
+// Record writes entries, all or none, and stamps them with the time. When it
+// returns nil they are durable.
+func (l *Log) Record(ctx context.Context, entries ...Entry) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	l.torn = true
-	if _, err := l.file.WriteAt(line, l.size); err != nil {
-		return fmt.Errorf("writing a receipt: %w", err)
+	b := &batch{entries: entries}
+	now := time.Now()
+	for _, e := range entries {
+		e.stamp(now)
+		text, err := Marshal(e)
+		if err != nil {
+			return errEncoding(err)
+		}
+		b.texts = append(b.texts, text)
 	}
-	if err := l.file.Sync(); err != nil {
-		return fmt.Errorf("syncing a receipt: %w", err)
-	}
-	l.torn = false
-	l.size += int64(len(line))
-	return nil
-}
+	l.queue.Lock()
+	l.waiting = append(l.waiting, b)
+	l.queue.Unlock()
 
-func (l *Log) mend() error {
-	if !l.torn {
-		return nil
+	l.commit.Lock()
+	defer l.commit.Unlock()
+	if b.done {
+		return b.err
 	}
-	if err := l.file.Truncate(l.size); err != nil {
-		return fmt.Errorf("cutting a torn receipt off: %w", err)
+	l.queue.Lock()
+	batches := l.waiting
+	l.waiting = nil
+	l.queue.Unlock()
+	err := l.write(batches)
+	for _, b := range batches {
+		b.done, b.err = true, err
 	}
-	l.torn = false
-	return nil
-}
-
-// Close lets another process open the log.
-func (l *Log) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file == nil {
-		return nil
-	}
-	err := l.file.Close()
-	l.file = nil
 	return err
 }
 
-// scan gives the last sequence number and where the last good line ends. A last
-// line that is cut short or is no entry at all was torn by a crash; any other
-// flaw means that somebody changed the file.
-func scan(r io.Reader) (seq uint64, size int64, err error) {
-	lines := bufio.NewReader(r)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return seq, size, nil
+// write makes batches durable, then publishes them.
+func (l *Log) write(batches []*batch) error {
+	if l.journal == nil {
+		return ErrClosed
+	}
+	// A log that can't publish takes on no more: it would grow out of sight.
+	if err := l.publish(); err != nil {
+		return err
+	}
+	var frames []byte
+	for _, b := range batches {
+		for _, text := range b.texts {
+			frames = appendFrame(frames, text)
 		}
-		if err != nil {
-			return 0, 0, err
-		}
-		var e entry
-		if json.Unmarshal(line, &e) != nil {
-			if _, err := lines.Peek(1); errors.Is(err, io.EOF) {
-				return seq, size, nil
+	}
+	if err := l.journal.append(frames); err != nil {
+		return err
+	}
+	for _, b := range batches {
+		for i, text := range b.texts {
+			if err := l.take(text, b.entries[i]); err != nil {
+				return err
 			}
 		}
-		if e.Seq != seq+1 {
-			return 0, 0, fmt.Errorf("line %d is not the entry it should be: the file was changed", seq+1)
-		}
-		seq, size = e.Seq, size+int64(len(line))
 	}
+	// From here on the entries are written: a restart would publish them.
+	err := l.publish()
+	l.state.Lock()
+	l.trouble = err
+	l.state.Unlock()
+	return nil
 }
 
-// syncFolder makes the file's name durable too.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("opening the receipts folder: %w", err)
+// take adds an entry that is durable.
+func (l *Log) take(text []byte, e Entry) error {
+	if err := l.tree.Add(tlog.RecordHash(text)); err != nil {
+		return err
 	}
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("syncing the receipts folder: %w", errors.Join(err, d.Close()))
+	l.tail = append(l.tail, text)
+	l.state.Lock()
+	defer l.state.Unlock()
+	l.ledger.apply(e)
+	l.counts[e.Type()]++
+	return nil
+}
+
+// Owed lists the epochs whose deadline has come and for which this log has
+// neither a Purged nor a NeverMinted.
+func (l *Log) Owed(now time.Time) []Debt {
+	l.state.Lock()
+	defer l.state.Unlock()
+	return l.ledger.owed(now)
+}
+
+// Policies are those that apply, by what the log says.
+func (l *Log) Policies() map[string]*Policy {
+	l.state.Lock()
+	defer l.state.Unlock()
+	policies := make(map[string]*Policy, len(l.ledger.policies))
+	for name, p := range l.ledger.policies {
+		policies[name] = p
 	}
-	return d.Close()
+	return policies
+}
+
+// Ready says why the log's checkpoint lags behind; nil: it doesn't.
+func (l *Log) Ready() error {
+	l.state.Lock()
+	defer l.state.Unlock()
+	if l.trouble != nil {
+		return fmt.Errorf("publishing the receipt log: %w", l.trouble)
+	}
+	return nil
+}
+
+// Size is the number of entries.
+func (l *Log) Size() int64 {
+	l.commit.Lock()
+	defer l.commit.Unlock()
+	return l.tree.Size()
+}
+
+// VerifierKey is what an auditor checks the log's signatures with; its name is
+// the log's origin.
+func (l *Log) VerifierKey() string { return l.identity.Verifier }
+
+// Close lets another process open the log.
+func (l *Log) Close() error {
+	l.commit.Lock()
+	defer l.commit.Unlock()
+	if l.journal == nil {
+		return nil
+	}
+	err := errors.Join(l.journal.file.Close(), l.lock.Close())
+	l.journal = nil
+	return err
 }

@@ -2,8 +2,10 @@ package receipts
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mayfly/retention/receipts/receiptstest"
+	"mayfly/retention/receipts/tiles"
 )
 
 func sample() Lookup {
@@ -22,21 +27,17 @@ func sample() Lookup {
 	}
 }
 
-func read(t *testing.T, dir string) []entry {
+func read(t *testing.T, dir string) []*Looked {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(dir, FileName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var entries []entry
-	for line := range strings.Lines(string(data)) {
-		var e entry
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("line %d: %v", len(entries)+1, err)
+	var lookups []*Looked
+	for line := range strings.Lines(receiptstest.Text(t, dir)) {
+		e, err := Parse([]byte(strings.TrimSuffix(line, "\n")))
+		if err != nil {
+			t.Fatalf("line %d: %v", len(lookups)+1, err)
 		}
-		entries = append(entries, e)
+		lookups = append(lookups, e.(*Looked))
 	}
-	return entries
+	return lookups
 }
 
 func open(t *testing.T, dir string) *Log {
@@ -58,7 +59,24 @@ func appendOne(t *testing.T, l *Log) string {
 	return id
 }
 
-func TestAppendIsNumberedAndKeptAcrossOpenings(t *testing.T) {
+// fill appends n look-ups in batches of all sizes.
+func fill(t *testing.T, l *Log, n int) (ids []string) {
+	t.Helper()
+	for size := 1; n > 0; size = size*2 + 1 {
+		var entries []Entry
+		for range min(size, n) {
+			e := &Looked{ID: rand.Text(), Lookup: sample()}
+			entries, ids = append(entries, e), append(ids, e.ID)
+		}
+		if err := l.Record(t.Context(), entries...); err != nil {
+			t.Fatal(err)
+		}
+		n -= len(entries)
+	}
+	return ids
+}
+
+func TestAppendIsInOrderAndKeptAcrossOpenings(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "receipts")
 	l := open(t, dir)
@@ -73,7 +91,7 @@ func TestAppendIsNumberedAndKeptAcrossOpenings(t *testing.T) {
 		t.Fatalf("%d entries, want 3", len(entries))
 	}
 	for i, e := range entries {
-		if e.Seq != uint64(i+1) || e.ID != ids[i] || e.Type != "lookup" || e.Time.IsZero() {
+		if e.ID != ids[i] || e.Time.IsZero() {
 			t.Errorf("entry %d is %+v", i, e)
 		}
 		if diff := cmp.Diff(sample(), e.Lookup); diff != "" {
@@ -82,73 +100,148 @@ func TestAppendIsNumberedAndKeptAcrossOpenings(t *testing.T) {
 	}
 }
 
+// Many append at once: each entry is there once, under whatever batches they made,
+// and a checkpoint covers all of them.
 func TestAppendConcurrently(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, dir)
-	var wait sync.WaitGroup
+	var (
+		wait sync.WaitGroup
+		mu   sync.Mutex // guards ids
+		ids  = map[string]int{}
+	)
 	for range 20 {
 		wait.Go(func() {
-			if _, err := l.Append(t.Context(), sample()); err != nil {
-				t.Error(err)
+			for range 30 {
+				id, err := l.Append(t.Context(), sample())
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				ids[id]++
+				mu.Unlock()
 			}
 		})
 	}
 	wait.Wait()
-	for i, e := range read(t, dir) {
-		if e.Seq != uint64(i+1) {
-			t.Fatalf("entry %d has number %d", i, e.Seq)
+	for _, e := range read(t, dir) {
+		ids[e.ID]--
+	}
+	for id, n := range ids {
+		if n != 0 {
+			t.Errorf("entry %s: %d more acknowledged than written", id, n)
+		}
+	}
+	if len(ids) != 600 || l.Size() != 600 {
+		t.Errorf("%d entries, %d ids", l.Size(), len(ids))
+	}
+}
+
+// An opening after a crash finds what was acknowledged, whatever the torn write
+// left and whichever files that were not synced are lost.
+func TestOpenAfterACrash(t *testing.T) {
+	t.Parallel()
+	tail := appendFrame(nil, []byte(`{"torn":"entry"}`))
+	tails := map[string]string{
+		"nothing":                 "",
+		"half a header":           string(tail[:3]),
+		"half an entry":           string(tail[:len(tail)-2]),
+		"a wrong checksum":        string(tail[:2]) + "abcd" + string(tail[6:]),
+		"zeros that never landed": strings.Repeat("\x00", 400),
+	}
+	for name, tail := range tails {
+		for _, count := range []int{0, 1, 3, 255, 256, 257, 515} {
+			t.Run(fmt.Sprint(name, " after ", count), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				l := open(t, dir)
+				ids := fill(t, l, count)
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				spoil(t, filepath.Join(dir, journalFile), func(data string) string { return data + tail })
+				loseUnsynced(t, dir)
+				l = open(t, dir)
+				ids = append(ids, appendOne(t, l))
+				got := read(t, dir)
+				if len(got) != len(ids) {
+					t.Fatalf("after the crash the log holds %d entries, want %d", len(got), len(ids))
+				}
+				for i, e := range got {
+					if e.ID != ids[i] {
+						t.Fatalf("entry %d is %s, want %s", i, e.ID, ids[i])
+					}
+				}
+			})
 		}
 	}
 }
 
-func TestOpenAfterACrash(t *testing.T) {
-	t.Parallel()
-	for name, tail := range map[string]string{
-		"half a line":             `{"seq":3,"time":"2026`,
-		"a whole line, unended":   `{"seq":3,"id":"x","type":"lookup"}`,
-		"zeros that never landed": "\x00\x00\x00\x00",
-		"zeros, then an ending":   "\x00\x00\x00\"}\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			l := open(t, dir)
-			appendOne(t, l)
-			appendOne(t, l)
-			if err := l.Close(); err != nil {
-				t.Fatal(err)
-			}
-			spoil(t, dir, func(data string) string { return data + tail })
-			appendOne(t, open(t, dir))
-			if got := read(t, dir); len(got) != 3 || got[2].Seq != 3 {
-				t.Errorf("after the crash the log holds %+v", got)
-			}
-		})
+// loseUnsynced empties the partial tiles and bundles, which are not synced.
+func loseUnsynced(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(dir, tiles.Dir), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(filepath.Dir(path), ".p") || strings.Contains(path, "tile/1/") {
+			return err
+		}
+		return os.WriteFile(path, nil, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
+// Whoever changes a closed log finds that it no longer opens.
 func TestOpenRefusesAChangedLog(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(string) string{
-		"a line is gone":       func(s string) string { return s[strings.Index(s, "\n")+1:] },
-		"a number was changed": func(s string) string { return strings.Replace(s, `"seq":2`, `"seq":7`, 1) },
-		"a line was spoilt":    func(s string) string { return strings.Replace(s, "{", "x", 1) },
-		"last two are swapped": func(s string) string {
-			return strings.NewReplacer(`"seq":2`, `"seq":3`, `"seq":3`, `"seq":2`).Replace(s)
+	for name, change := range map[string]func(t *testing.T, dir string){
+		"the journal's entries are gone": func(t *testing.T, dir string) {
+			spoil(t, filepath.Join(dir, journalFile), func(s string) string { return s[:journalHeader+100] })
+		},
+		"an entry of the journal was changed, checksum and all": func(t *testing.T, dir string) {
+			spoil(t, filepath.Join(dir, journalFile), func(s string) string {
+				entries, _ := frames([]byte(s[journalHeader:]))
+				entries[1] = []byte(strings.Replace(string(entries[1]), `"events":3`, `"events":4`, 1))
+				return string(journalText(256, entries))
+			})
+		},
+		"entries of the journal were swapped": func(t *testing.T, dir string) {
+			spoil(t, filepath.Join(dir, journalFile), func(s string) string {
+				entries, _ := frames([]byte(s[journalHeader:]))
+				entries[0], entries[1] = entries[1], entries[0]
+				return string(journalText(256, entries))
+			})
+		},
+		"an entry of a full bundle was changed": func(t *testing.T, dir string) {
+			spoil(t, filepath.Join(dir, tiles.Dir, "tile/entries/000"), func(s string) string { return strings.Replace(s, `"events":3`, `"events":4`, 1) })
+		},
+		"a bundle is gone":    func(t *testing.T, dir string) { remove(t, filepath.Join(dir, tiles.Dir, "tile/entries/000")) },
+		"the journal is gone": func(t *testing.T, dir string) { remove(t, filepath.Join(dir, journalFile)) },
+		"the key is gone":     func(t *testing.T, dir string) { remove(t, filepath.Join(dir, KeyFile)) },
+		"the checkpoint gone": func(t *testing.T, dir string) { remove(t, filepath.Join(dir, tiles.Dir, tiles.Checkpoint)) },
+		"all but the key gone": func(t *testing.T, dir string) {
+			remove(t, filepath.Join(dir, tiles.Dir))
+			remove(t, filepath.Join(dir, journalFile))
+		},
+		"the checkpoint was changed": func(t *testing.T, dir string) {
+			spoil(t, filepath.Join(dir, tiles.Dir, tiles.Checkpoint), func(s string) string { return strings.Replace(s, "\n260\n", "\n259\n", 1) })
+		},
+		"the key can be read by others": func(t *testing.T, dir string) {
+			if err := os.Chmod(filepath.Join(dir, KeyFile), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			l := open(t, dir)
-			for range 3 {
-				appendOne(t, l)
-			}
+			fill(t, l, 260)
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			spoil(t, dir, change)
+			change(t, dir)
 			if l, err := Open(dir); err == nil {
 				_ = l.Close()
 				t.Error("opened a log that was changed")
@@ -157,14 +250,22 @@ func TestOpenRefusesAChangedLog(t *testing.T) {
 	}
 }
 
-func spoil(t *testing.T, dir string, change func(string) string) {
+func remove(t *testing.T, path string) {
 	t.Helper()
-	path := filepath.Join(dir, FileName)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func spoil(t *testing.T, path string, change func(string) string) {
+	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(change(string(data))), 0o600); err != nil {
+	if changed := change(string(data)); changed == string(data) && len(data) == 0 {
+		t.Fatal("nothing was changed")
+	} else if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

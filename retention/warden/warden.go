@@ -23,6 +23,7 @@ import (
 
 	"mayfly/retention"
 	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
 )
 
 // Store is what the warden needs of the IP log.
@@ -43,7 +44,11 @@ type Dependencies struct {
 	// Records tells how many records an epoch has, to lay out the next one.
 	Records func(ctx context.Context, epoch retention.Epoch) (uint64, error)
 	// Forget drops an epoch's keys from this process's caches.
-	Forget     func(epoch retention.Epoch)
+	Forget func(epoch retention.Epoch)
+	// Receipts is where everything is written down; nil only where nobody audits.
+	Receipts Receipts
+	// Facts describe the purges of this process; nil: nothing is attested.
+	Facts      func() receipts.Facts
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 }
@@ -59,6 +64,9 @@ type Warden struct {
 	epochs  map[retention.Epoch]*Status
 	trouble error // of purging and minting
 	lacking error // of repairing; errStarting until every living epoch was seen to
+
+	enrolling sync.Mutex // guards enrolled: the policies are logged once
+	enrolled  bool
 }
 
 // Status is what the warden knows of an epoch.
@@ -70,6 +78,7 @@ type Status struct {
 	Lag      time.Duration    // from the deadline to the verified purge
 	keys     []keyring.Public // as last seen: at the deadline the keyring has forgotten them
 	repaired time.Time
+	account  account
 }
 
 // New checks the configuration and connects to nothing.
@@ -105,7 +114,8 @@ func (w *Warden) Run(ctx context.Context) error {
 		var minted error
 		var minting sync.WaitGroup
 		minting.Go(func() { minted = w.mintPresent(ctx, now) })
-		err := w.purgeDue(ctx, now)
+		orphans := w.collect(now)
+		err := errors.Join(w.purgeDue(ctx, now), w.account(ctx, orphans, now))
 		minting.Wait()
 		err = errors.Join(err, minted)
 		w.settle(now, err)
@@ -234,9 +244,18 @@ func (w *Warden) mintLiving(ctx context.Context, now time.Time) error {
 // mint sees to the key of one living epoch.
 func (w *Warden) mint(ctx context.Context, s *Status, now time.Time) error {
 	epoch, deadline := s.Epoch, w.look(s).Deadline
+	if err := w.enroll(ctx, now); err != nil {
+		return err
+	}
 	keys, err := w.d.Keyring.Mint(ctx, epoch, deadline, w.d.KEK,
 		func() uint32 { return w.shards(ctx, epoch) },
-		func(key keyring.Public) error { return w.d.Store.Open(ctx, key) })
+		func(key keyring.Public) error {
+			if err := w.announce(ctx, s, key); err != nil {
+				return err
+			}
+			return w.d.Store.Open(ctx, key)
+		})
+	err = w.published(s, err)
 	switch {
 	case errors.Is(err, keyring.ErrDestroyed) && !deadline.After(time.Now()):
 		return nil // it came due between two looks at the clock
@@ -267,6 +286,7 @@ func (w *Warden) shards(ctx context.Context, epoch retention.Epoch) uint32 {
 	if err != nil {
 		return w.config.Shards
 	}
+	w.count(epoch, records)
 	return shardsFor(records)
 }
 
@@ -283,10 +303,12 @@ func (w *Warden) purgeDue(ctx context.Context, now time.Time) error {
 	g.SetLimit(8)
 	for _, s := range w.due(now) {
 		g.Go(func() error {
-			if err := w.purge(ctx, s); err != nil {
-				return fmt.Errorf("purging epoch %v: %w", s.Epoch, err)
+			if !w.look(s).Purged {
+				if err := w.purge(ctx, s); err != nil {
+					return fmt.Errorf("purging epoch %v: %w", s.Epoch, err)
+				}
 			}
-			return nil
+			return w.record(ctx, s)
 		})
 	}
 	return g.Wait()
@@ -298,7 +320,7 @@ func (w *Warden) due(now time.Time) []*Status {
 	var due []*Status
 	for epoch, s := range w.epochs {
 		switch {
-		case !s.Purged && !s.Deadline.After(now):
+		case (!s.Purged || w.d.Receipts != nil && !s.account.recorded) && !s.Deadline.After(now):
 			due = append(due, s)
 		case s.Purged && now.Sub(s.Deadline) > s.Deadline.Sub(epoch.StartTime()):
 			delete(w.epochs, epoch) // listed for a window after its purge
@@ -324,9 +346,11 @@ func (w *Warden) purge(ctx context.Context, s *Status) error {
 	if answering, holding := w.d.Keyring.Holding(ctx, s.Epoch); answering < w.d.Keyring.Nodes() || holding > 0 {
 		return fmt.Errorf("%d of %d keyring nodes answer, %d still hold it", answering, w.d.Keyring.Nodes(), holding)
 	}
-	lag := time.Since(w.look(s).Deadline)
+	verified := time.Now()
+	lag := verified.Sub(w.look(s).Deadline)
 	w.mu.Lock()
 	s.Purged, s.Lag, s.Nodes = true, lag, 0
+	s.account.verified = verified
 	w.mu.Unlock()
 	w.metrics.lag.Observe(lag.Seconds())
 	w.d.Log.Info("epoch purged", zap.Stringer("epoch", s.Epoch), zap.Duration("lag", lag))

@@ -27,6 +27,8 @@ type post struct {
 	store   *blocking
 	metrics *prometheus.Registry
 	stop    func()
+
+	receipts warden.Receipts // or nil
 }
 
 // blocking is a store whose Unlink can be made to fail.
@@ -51,7 +53,7 @@ func (b *blocking) Unlink(ctx context.Context, e retention.Epoch, keys []keyring
 	return b.Memory.Unlink(ctx, e, keys)
 }
 
-func start(t *testing.T) *post {
+func start(t *testing.T, change ...func(*post)) *post {
 	t.Helper()
 	p := &post{
 		a: keyring.NewMemoryNode("a"), b: keyring.NewMemoryNode("b"),
@@ -60,6 +62,9 @@ func start(t *testing.T) *post {
 	var err error
 	if p.ring, err = keyring.New(p.a, p.b); err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(p)
 	}
 	p.run(t)
 	return p
@@ -81,6 +86,7 @@ func (p *post) runWith(t *testing.T, policies ...retention.Policy) {
 		Policies: policies, Keyring: p.ring, KEK: kek, Store: p.store,
 		Records:    func(context.Context, retention.Epoch) (uint64, error) { return 1_000_000, nil },
 		Forget:     func(retention.Epoch) {},
+		Receipts:   p.receipts,
 		Log:        zap.NewNop(),
 		Registerer: p.metrics,
 	})

@@ -1,0 +1,40 @@
+package audit
+
+import (
+	"html"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mayfly/retention/receipts"
+)
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthor(t)
+		a.skip[7] = true
+		a.live(30)
+		hostile := policy
+		hostile.Name, hostile.Basis = "other", `<script>alert("basis")</script>`
+		a.record(receipts.NewPolicy(&hostile, time.Now()), &receipts.Removed{Name: "other"})
+		r, err := Verify([]string{a.dir}, a.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page strings.Builder
+		if err := WriteHTML(&page, r, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"web/946684814000+2000", "unpurged", "self-attested", "spam", r.Logs[0].Root[:20], "20s", "3ms", "&lt;script&gt;"} {
+			if !strings.Contains(page.String(), want) && !strings.Contains(html.UnescapeString(page.String()), want) {
+				t.Errorf("the page lacks %s", want)
+			}
+		}
+		if m := regexp.MustCompile(`(?i)https?:|<script|<img|<link|@import|url\(| src=`).FindString(page.String()); m != "" {
+			t.Errorf("the page has %q: it must load nothing", m)
+		}
+	})
+}

@@ -1,0 +1,55 @@
+package warden
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
+)
+
+// ledger is receipts that only count.
+type ledger struct {
+	Receipts
+	entries []receipts.Entry
+}
+
+func (l *ledger) Record(_ context.Context, entries ...receipts.Entry) error {
+	l.entries = append(l.entries, entries...)
+	return nil
+}
+
+// A mint that took its time announces no key for an epoch whose end is written, or
+// is being written: the log would say that it came back.
+func TestNoKeyIsAnnouncedAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	epoch := retention.Epoch{Policy: "p", Length: 1000}
+	key := keyring.Public{Epoch: epoch, Deadline: time.Unix(10, 0), Shards: 1}
+	for name, end := range map[string]func(*Status){
+		"purged":        func(s *Status) { s.Purged = true },
+		"being written": func(s *Status) { s.account.closing = true },
+	} {
+		log := &ledger{}
+		w := &Warden{config: DefaultConfig(), d: Dependencies{Receipts: log}, epochs: map[retention.Epoch]*Status{}}
+		s := w.status(epoch, key.Deadline)
+		end(s)
+		if err := w.announce(t.Context(), s, key); !errors.Is(err, keyring.ErrDestroyed) || len(log.entries) > 0 {
+			t.Errorf("%s: %v, %d entries", name, err, len(log.entries))
+		}
+	}
+}
+
+// An end is not written while a key of the epoch is on its way into the log.
+func TestNoEndWhileAKeyIsAnnounced(t *testing.T) {
+	t.Parallel()
+	log := &ledger{}
+	w := &Warden{config: DefaultConfig(), d: Dependencies{Receipts: log}, epochs: map[retention.Epoch]*Status{}}
+	s := w.status(retention.Epoch{Policy: "p", Length: 1000}, time.Unix(10, 0))
+	s.Purged, s.account.announcing = true, 1
+	if err := w.record(t.Context(), s); err == nil || len(log.entries) > 0 || s.account.recorded {
+		t.Errorf("%v, %d entries", err, len(log.entries))
+	}
+}

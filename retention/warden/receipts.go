@@ -1,0 +1,266 @@
+package warden
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
+	"mayfly/retention/seal"
+)
+
+// Receipts is the log of what a warden does, across its restarts.
+type Receipts interface {
+	// Record returns nil once the entries are durable, all of them.
+	Record(ctx context.Context, entries ...receipts.Entry) error
+	// Owed lists the epochs that are due by the log's account and have no end in it.
+	Owed(now time.Time) []receipts.Debt
+	// Policies are those that apply by the log's account.
+	Policies() map[string]*receipts.Policy
+}
+
+// account is what an epoch's receipts need to know; Warden.mu guards it.
+type account struct {
+	announcing int       // keys that are being logged
+	announced  int       // keys logged since one was published
+	hold       time.Time // no other key is announced before this
+	failure    error     // why the last one was not published
+	closing    bool      // its end is being logged: no key is announced any more
+	recorded   bool      // its end is in the log
+	verified   time.Time // when its purge was
+	records    int64     // stored, when the next epoch began
+	counted    bool
+}
+
+// enroll logs the policies that are new or changed, and those that are gone. No
+// key is minted before that has worked.
+func (w *Warden) enroll(ctx context.Context, now time.Time) error {
+	if w.d.Receipts == nil {
+		return nil
+	}
+	w.enrolling.Lock()
+	defer w.enrolling.Unlock()
+	if w.enrolled {
+		return nil
+	}
+	before := w.d.Receipts.Policies()
+	var entries []receipts.Entry
+	for i := range w.d.Policies {
+		entry := receipts.NewPolicy(&w.d.Policies[i], now)
+		if !entry.Same(before[entry.Name]) {
+			entries = append(entries, entry)
+		}
+		delete(before, entry.Name)
+	}
+	for name := range before {
+		entries = append(entries, &receipts.Removed{Name: name})
+	}
+	if len(entries) > 0 {
+		if err := w.d.Receipts.Record(ctx, entries...); err != nil {
+			return fmt.Errorf("writing the policies' receipts: %w", err)
+		}
+	}
+	w.enrolled = true
+	return nil
+}
+
+// errHeld: a key was announced moments ago and could not be published. Entries are
+// for good, so the next one waits.
+var errHeld = errors.New("no other key is announced yet")
+
+// announce logs a key before anybody can use it.
+func (w *Warden) announce(ctx context.Context, s *Status, key keyring.Public) error {
+	if w.d.Receipts == nil {
+		return nil
+	}
+	now := time.Now()
+	w.mu.Lock()
+	if s.account.closing || s.Purged {
+		w.mu.Unlock()
+		return keyring.ErrDestroyed
+	}
+	if now.Before(s.account.hold) {
+		w.mu.Unlock()
+		return errHeld
+	}
+	s.account.hold = now.Add(min(w.config.Retry<<min(s.account.announced, 16), repairEvery))
+	s.account.announced++
+	s.account.announcing++
+	w.mu.Unlock()
+
+	err := w.d.Receipts.Record(ctx, &receipts.Key{
+		Epoch: key.Epoch, Deadline: key.Deadline, ID: key.ID.String(), Shards: int64(key.Shards),
+	})
+	if err == nil {
+		w.saw(key.Epoch, []keyring.Public{key})
+	}
+	w.mu.Lock()
+	s.account.announcing--
+	w.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("writing the receipt of a key: %w", err)
+	}
+	return nil
+}
+
+// published notes how a mint ended, and gives the error that counts.
+func (w *Warden) published(s *Status, err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if errors.Is(err, errHeld) {
+		return s.account.failure
+	}
+	s.account.failure = err
+	if err == nil {
+		s.account.announced, s.account.hold = 0, time.Time{}
+	}
+	return err
+}
+
+// collect takes charge of the epochs with keys that the log still owes: they came
+// due while no warden ran, or this one never saw all of their keys. It gives the
+// others that nobody has in charge.
+func (w *Warden) collect(now time.Time) (orphans []receipts.Debt) {
+	if w.d.Receipts == nil {
+		return nil
+	}
+	for _, debt := range w.d.Receipts.Owed(now) {
+		switch {
+		case len(debt.Keys) > 0:
+			w.status(debt.Epoch, debt.Deadline)
+			w.saw(debt.Epoch, publics(debt))
+		case !w.knows(debt.Epoch):
+			orphans = append(orphans, debt)
+		}
+	}
+	return orphans
+}
+
+// account ends orphans: epochs that came due while no warden ran, or while this
+// machine slept. Those that the keyring holds no key of were never minted.
+func (w *Warden) account(ctx context.Context, orphans []receipts.Debt, now time.Time) error {
+	if len(orphans) == 0 {
+		return nil
+	}
+	held, err := w.d.Keyring.Epochs(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for keys of epochs that are due: %w", err)
+	}
+	orphans = slices.DeleteFunc(orphans, func(debt receipts.Debt) bool {
+		if slices.Contains(held, debt.Epoch) {
+			w.status(debt.Epoch, debt.Deadline)
+			return true
+		}
+		return false
+	})
+	return w.recordNeverMinted(ctx, orphans, now)
+}
+
+func (w *Warden) knows(epoch retention.Epoch) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.epochs[epoch] != nil
+}
+
+// publics are the keys of a debt, as far as unlinking chunks needs them.
+func publics(debt receipts.Debt) []keyring.Public {
+	keys := make([]keyring.Public, 0, len(debt.Keys))
+	for _, k := range debt.Keys {
+		id, err := seal.ParseKeyID(k.ID)
+		if err != nil {
+			continue // no log holds another
+		}
+		keys = append(keys, keyring.Public{Epoch: debt.Epoch, ID: id, Deadline: k.Deadline, Shards: uint32(k.Shards)})
+	}
+	return keys
+}
+
+// recordNeverMinted logs epochs one after the other as one entry.
+func (w *Warden) recordNeverMinted(ctx context.Context, debts []receipts.Debt, now time.Time) error {
+	var entries []receipts.Entry
+	var run *receipts.NeverMinted
+	for _, debt := range debts {
+		next := debt.Epoch
+		if run != nil {
+			next = run.Epoch
+			next.Start += run.Count * next.Length
+		}
+		length := time.Duration(debt.Epoch.Length) * time.Millisecond
+		if run != nil && debt.Epoch == next && debt.Deadline.Equal(run.Deadline.Add(time.Duration(run.Count)*length)) {
+			run.Count++
+			continue
+		}
+		run = &receipts.NeverMinted{
+			Epoch: debt.Epoch, Deadline: debt.Deadline, Count: 1, At: now, Late: now.Sub(debt.Deadline) > receipts.Grace,
+		}
+		entries = append(entries, run)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := w.d.Receipts.Record(ctx, entries...); err != nil {
+		return fmt.Errorf("writing the receipts of epochs that were never minted: %w", err)
+	}
+	w.d.Log.Warn("epochs came due that were never minted: no warden ran, or it could not mint", zap.Int("epochs", len(debts)))
+	return nil
+}
+
+// record logs the end of an epoch, which has come whether or not that works.
+func (w *Warden) record(ctx context.Context, s *Status) error {
+	if w.d.Receipts == nil {
+		return nil
+	}
+	w.mu.Lock()
+	if s.account.announcing > 0 {
+		w.mu.Unlock()
+		return fmt.Errorf("writing the receipt of epoch %v: a key of it is being announced", s.Epoch)
+	}
+	s.account.closing = true
+	entry := w.outcome(s)
+	w.mu.Unlock()
+	if err := w.d.Receipts.Record(ctx, entry); err != nil {
+		return fmt.Errorf("writing the receipt of epoch %v: %w", s.Epoch, err)
+	}
+	w.mu.Lock()
+	s.account.recorded = true
+	w.mu.Unlock()
+	return nil
+}
+
+// outcome is the entry of an epoch's end; the caller holds mu.
+func (w *Warden) outcome(s *Status) receipts.Entry {
+	late := s.account.verified.UnixMilli()-s.Deadline.UnixMilli() > receipts.Grace.Milliseconds()
+	if len(s.keys) == 0 {
+		return &receipts.NeverMinted{Epoch: s.Epoch, Deadline: s.Deadline, Count: 1, At: s.account.verified, Late: late}
+	}
+	purged := &receipts.Purged{
+		Epoch: s.Epoch, Deadline: s.Deadline, At: s.account.verified, Late: late, KeyCount: int64(len(s.keys)),
+		Nodes: int64(w.d.Keyring.Nodes()), Records: -1,
+		Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "unattested"},
+	}
+	if s.account.counted {
+		purged.Records = s.account.records
+	}
+	for _, key := range s.keys[:min(len(s.keys), receipts.MaxKeys)] {
+		purged.Keys = append(purged.Keys, key.ID.String())
+	}
+	if w.d.Facts != nil {
+		purged.Facts = w.d.Facts()
+	}
+	return purged
+}
+
+// count notes how much an epoch holds as the next one begins.
+func (w *Warden) count(epoch retention.Epoch, records uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.epochs[epoch]; s != nil {
+		s.account.records, s.account.counted = int64(min(records, 1<<62)), true
+	}
+}
