@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ type logCopy struct {
 	edited      int64 // index of the first entry that its tile contradicts; -1: none
 	reordered   bool  // that entry is elsewhere in the tile
 	badTile     string
+	buffer      []byte // of read
 }
 
 // openLogs reads the checkpoint of each folder and finds copies of one log.
@@ -251,21 +253,24 @@ func (l *logCopy) locate(before int64, leaves []tlog.Hash, stored []byte) {
 // maxFile bounds what is read: a bundle of entries of the largest size.
 const maxFile = tiles.Width * (2 + tiles.MaxEntry)
 
-// read reads a file of the log, or the wider one that replaced it.
+// read reads a file of the log, or the wider one that replaced it. The next read
+// overwrites what it gives.
 func (l *logCopy) read(name, wider string) ([]byte, error) {
-	path := filepath.Join(l.folder, filepath.FromSlash(name))
-	info, err := os.Stat(path)
+	file, err := os.Open(filepath.Join(l.folder, filepath.FromSlash(name)))
 	if errors.Is(err, fs.ErrNotExist) {
-		path = filepath.Join(l.folder, filepath.FromSlash(wider))
-		info, err = os.Stat(path)
+		file, err = os.Open(filepath.Join(l.folder, filepath.FromSlash(wider)))
 	}
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxFile {
-		return nil, errors.New("too large")
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, errors.New("not a file of a log")
 	}
-	return os.ReadFile(path)
+	l.buffer = slices.Grow(l.buffer[:0], int(info.Size()))[:info.Size()]
+	_, err = io.ReadFull(file, l.buffer)
+	return l.buffer, err
 }
 
 func (l *logCopy) result() LogResult {
