@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,7 +12,9 @@ import (
 
 	"mayfly/retention"
 	"mayfly/retention/keyring"
+	"mayfly/retention/record"
 	"mayfly/retention/redisconn/redistest"
+	"mayfly/retention/seal"
 	"mayfly/retention/store"
 )
 
@@ -113,9 +116,9 @@ func TestRetriesDoNotFillTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, _ := y.ring.Public(ctx, batches[0].Epoch)
-	bad := "mayfly:{" + batches[0].Epoch.String() + "/" + key[0].ID.String() + "/account/0}"
-	c.Set(ctx, bad, "x", time.Minute) // stands for a Cluster node that is away
+	for _, name := range c.Keys(ctx, "*/account/*").Val() {
+		c.Set(ctx, name, "x", time.Minute) // stands for a Cluster node that is away
+	}
 	for range 100 {
 		if y.writer.Append(ctx, sealed) == nil {
 			t.Fatal("a key of another type took a frame")
@@ -245,4 +248,66 @@ func TestLateEventsDoNotMakeAWrapEach(t *testing.T) {
 			t.Fatalf("%d wraps, %d kB on each keyring node, for 300 events of one epoch", len(wraps), len(wraps)*1120/1000)
 		}
 	})
+}
+
+// slow is a store whose chunks take long to read.
+type slow struct {
+	*store.Memory
+	wait time.Duration
+}
+
+func (s *slow) Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error) {
+	frames, err := s.Memory.Chunks(ctx, places)
+	time.Sleep(s.wait)
+	return frames, err
+}
+
+func TestWhatComesDueDuringALookUpIsNotInTheAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{Memory: store.NewMemory()}
+		y := newSystem(t, s)
+		y.mint(t)
+		_, batches := y.events(1, 200)
+		y.write(t, batches)
+		s.wait = 2 * y.policy.Window
+		if a, err := y.reader.Find(context.Background(), all); err != nil || len(a.Records) != 0 {
+			t.Fatalf("%d records past their deadline, %v", len(a.Records), err)
+		}
+	})
+}
+
+// A reader with a shortened window shows nothing older, though no warden has purged it.
+func TestAReaderKeepsToItsPolicysWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		written, batches := y.events(1, 400)
+		y.write(t, batches)
+		y.check(t, written, true)
+		shorter := y.policy
+		shorter.Window = 24 * time.Second
+		y.reader = store.NewReader(retention.Policies{shorter}, y.opener, y.store)
+		living := slices.DeleteFunc(written, func(r record.Record) bool {
+			return !y.policy.EpochAt(time.UnixMilli(r.Time)).Deadline(shorter.Window).After(time.Now())
+		})
+		y.check(t, living, true)
+	})
+}
+
+// A clock set back brings nothing that was wiped to life.
+func TestWipeIsForGood(t *testing.T) {
+	t.Parallel()
+	deadline := time.Unix(1_763_775_000, 0)
+	b := store.Batch{Deadline: deadline, Records: []record.Record{{Account: "ada"}}}
+	if b.Wipe(deadline.Add(-time.Millisecond)) || b.Records[0].Account != "ada" {
+		t.Fatal("wiped before its deadline")
+	}
+	if !b.Wipe(deadline) || len(b.Records) != 1 || b.Records[0] != (record.Record{}) {
+		t.Fatal("not erased at its deadline, or not to be counted any more")
+	}
+	if !b.Wipe(deadline.Add(-time.Hour)) {
+		t.Fatal("erased records count as living after the clock was set back")
+	}
 }

@@ -101,6 +101,11 @@ func TestAShortenedWindowReachesWhatIsStored(t *testing.T) {
 		if n > 0 {
 			t.Fatalf("%d epochs are readable past the shortened window", n)
 		}
+		p.store.mu.Lock()
+		defer p.store.mu.Unlock()
+		if p.store.shortened == 0 {
+			t.Fatal("what is stored keeps its old expiry: with all wardens dead it would outlive the window")
+		}
 	})
 }
 

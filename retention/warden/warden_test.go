@@ -34,8 +34,16 @@ type post struct {
 // blocking is a store whose Unlink can be made to fail.
 type blocking struct {
 	*store.Memory
-	mu  sync.Mutex
-	err error
+	mu        sync.Mutex
+	err       error
+	shortened int // calls of Shorten
+}
+
+func (b *blocking) Shorten(ctx context.Context, key keyring.Public, deadline time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shortened++
+	return b.Memory.Shorten(ctx, key, deadline)
 }
 
 func (b *blocking) block(err error) {
@@ -263,6 +271,22 @@ func TestEpochsOfARemovedPolicyStayDue(t *testing.T) {
 		}
 		if due, _ := p.holding(); due != 0 || purged < 9 {
 			t.Fatalf("%d due epochs have keys, %d were purged and verified", due, purged)
+		}
+	})
+}
+
+// Until every living epoch has been seen to, look-ups would call it incomplete.
+func TestNotReadyBeforeTheFirstRound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t)
+		defer p.stop()
+		if p.Ready() == nil {
+			t.Error("ready before any epoch was seen to")
+		}
+		synctest.Wait()
+		if err := p.Ready(); err != nil {
+			t.Errorf("after the first round: %v", err)
 		}
 	})
 }
