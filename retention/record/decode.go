@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"slices"
 
 	"mayfly/retention/address"
 )
@@ -13,7 +14,8 @@ import (
 // anything that Append would not have written is ErrFormat.
 func Decode(dst []Record, payload []byte) ([]Record, error) {
 	r := &columnReader{rest: string(payload)} // one copy; the records' strings are slices of it
-	if r.byte() != formatVersion {
+	version := r.byte()
+	if version != formatPlain && version != formatIndexed {
 		return dst, ErrFormat
 	}
 	n := r.uvarint()
@@ -23,7 +25,7 @@ func Decode(dst []Record, payload []byte) ([]Record, error) {
 	start := len(dst)
 	dst = append(dst, make([]Record, n)...)
 	rows := dst[start:]
-	r.readIDs(rows)
+	r.readIDs(rows, version == formatIndexed)
 	r.readTimes(rows)
 	r.readAddresses(rows)
 	r.readPorts(rows)
@@ -37,7 +39,7 @@ func Decode(dst []Record, payload []byte) ([]Record, error) {
 	return dst, nil
 }
 
-func (r *columnReader) readIDs(rows []Record) {
+func (r *columnReader) readIDs(rows []Record, indexed bool) {
 	topics := r.uvarint()
 	uuids := r.bytes(min(topics, MaxRows) * 16)
 	runs := r.uvarint()
@@ -66,15 +68,45 @@ func (r *columnReader) readIDs(rows []Record) {
 		r.fail()
 		return
 	}
+	least := uint64(1)
+	if indexed {
+		least = 0
+	}
 	for _, h := range heads {
 		for i := h.first + 1; i < h.first+h.rows; i++ {
-			step := r.uvarint()
-			if step >= uint64(math.MaxInt64-rows[i-1].ID.Offset) {
+			step, most := r.uvarint(), uint64(math.MaxInt64-rows[i-1].ID.Offset)
+			if step > most || step+least > most {
 				r.fail()
 				return
 			}
-			rows[i].ID.Offset = rows[i-1].ID.Offset + int64(step) + 1
+			rows[i].ID.Offset = rows[i-1].ID.Offset + int64(step+least)
 		}
+	}
+	if !indexed {
+		return
+	}
+	for _, h := range heads {
+		r.readIndices(rows[h.first : h.first+h.rows])
+	}
+	// Without an index it would have been the other version.
+	if !slices.ContainsFunc(rows, func(row Record) bool { return row.ID.Index != 0 }) {
+		r.fail()
+	}
+}
+
+// readIndices reads those of one run, whose offsets are known.
+func (r *columnReader) readIndices(run []Record) {
+	for i := range run {
+		least := uint64(0)
+		if i > 0 && run[i].ID.Offset == run[i-1].ID.Offset {
+			least = uint64(run[i-1].ID.Index) + 1
+		}
+		index := r.uvarint()
+		if index > math.MaxUint32 || least+index > math.MaxUint32 {
+			r.fail()
+			return
+		}
+		run[i].ID.Index = uint32(least + index)
 	}
 }
 

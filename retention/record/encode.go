@@ -7,8 +7,12 @@ import (
 // MaxRows is the most records in one payload.
 const MaxRows = 1 << 16
 
-// formatVersion is the first byte of every payload.
-const formatVersion = 1
+// The first byte of every payload: whether a Kafka record is one row, or rows
+// have indices among those of their record.
+const (
+	formatPlain   = 1
+	formatIndexed = 2
+)
 
 // Encoder writes records as columns. It keeps scratch space between calls, so
 // use one per goroutine. The same records in the same order give the same bytes.
@@ -17,7 +21,8 @@ const formatVersion = 1
 //
 //	version, rows
 //	topics: count, UUIDs; runs of one partition: count, (topic, partition, first offset, rows)
-//	offset steps − 1 (runs' first rows left out)
+//	offset steps − 1 (runs' first rows left out); in the indexed version steps, then per
+//	row its index, or what it adds to the row before − 1 where that has the same offset
 //	times: first, then differences
 //	since: 0, or 1 and per row 0 or time − since + 1 zigzagged
 //	address families: a bit per row, 1 for IPv6; addresses, 4 or 16 bytes
@@ -53,9 +58,17 @@ func (e *Encoder) Append(dst []byte, records []Record, pick []uint32) []byte {
 // AppendRows encodes records after dst. Their offsets should ascend within a
 // partition's run; they do in the order of reading. len(rows) is 1 to MaxRows.
 func (e *Encoder) AppendRows(dst []byte, rows []*Record) []byte {
-	dst = append(dst, formatVersion)
+	indexed := false
+	for _, r := range rows {
+		indexed = indexed || r.ID.Index != 0
+	}
+	if indexed {
+		dst = append(dst, formatIndexed)
+	} else {
+		dst = append(dst, formatPlain)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(rows)))
-	dst = e.appendIDs(dst, rows)
+	dst = e.appendIDs(dst, rows, indexed)
 	dst = appendTimes(dst, rows)
 	dst = appendAddresses(dst, rows)
 	dst = appendPorts(dst, rows)
@@ -67,16 +80,15 @@ func (e *Encoder) AppendRows(dst []byte, rows []*Record) []byte {
 	return dst
 }
 
-func (e *Encoder) appendIDs(dst []byte, rows []*Record) []byte {
+func (e *Encoder) appendIDs(dst []byte, rows []*Record, indexed bool) []byte {
 	e.topics, e.runs = e.topics[:0], e.runs[:0]
-	previous := ID{Offset: -1}
+	var previous ID
 	for i, r := range rows {
-		id := &r.ID
-		if i == 0 || id.Topic != previous.Topic || id.Partition != previous.Partition || id.Offset <= previous.Offset {
+		if id := &r.ID; i == 0 || !id.follows(&previous, indexed) {
 			e.runs = append(e.runs, run{topic: e.topic(id.Topic), partition: id.Partition, first: id.Offset})
 		}
 		e.runs[len(e.runs)-1].rows++
-		previous = *id
+		previous = r.ID
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.topics)))
 	for _, topic := range e.topics {
@@ -89,9 +101,37 @@ func (e *Encoder) appendIDs(dst []byte, rows []*Record) []byte {
 		dst = binary.AppendUvarint(dst, uint64(r.first))
 		dst = binary.AppendUvarint(dst, uint64(r.rows))
 	}
+	least := int64(1)
+	if indexed {
+		least = 0
+	}
+	left := rows
 	for _, r := range e.runs {
 		for i := 1; i < r.rows; i++ {
-			dst = binary.AppendUvarint(dst, uint64(rows[i].ID.Offset-rows[i-1].ID.Offset-1))
+			dst = binary.AppendUvarint(dst, uint64(left[i].ID.Offset-left[i-1].ID.Offset-least))
+		}
+		left = left[r.rows:]
+	}
+	if indexed {
+		dst = e.appendIndices(dst, rows)
+	}
+	return dst
+}
+
+// follows reports whether id may come after previous in one run.
+func (id *ID) follows(previous *ID, indexed bool) bool {
+	return id.Topic == previous.Topic && id.Partition == previous.Partition &&
+		(id.Offset > previous.Offset || indexed && id.Offset == previous.Offset && id.Index > previous.Index)
+}
+
+func (e *Encoder) appendIndices(dst []byte, rows []*Record) []byte {
+	for _, r := range e.runs {
+		for i := range r.rows {
+			index := rows[i].ID.Index
+			if i > 0 && rows[i].ID.Offset == rows[i-1].ID.Offset {
+				index -= rows[i-1].ID.Index + 1
+			}
+			dst = binary.AppendUvarint(dst, uint64(index))
 		}
 		rows = rows[r.rows:]
 	}

@@ -17,6 +17,7 @@ type ID struct {
 	Topic     [16]byte // the topic's UUID (KIP-516)
 	Partition int32
 	Offset    int64
+	Index     uint32 // among the events of a batch that was sealed at the edge, which is one Kafka record; else 0
 }
 
 // Ports is the source port of a connection (RFC 6302), or the block of ports

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +75,34 @@ func TestDecodeReversesAppend(t *testing.T) {
 		if string(again) != string(payload) {
 			t.Fatalf("%d records: encoding what was decoded gives other bytes", n)
 		}
+	}
+}
+
+// inBatches puts several records into each Kafka record, as batches sealed at the edge are.
+func inBatches(records []Record, size int) []Record {
+	for i := range records {
+		records[i].ID = ID{Topic: [16]byte{1}, Partition: int32(i % 2), Offset: int64(i / 2 / size), Index: uint32(i / 2 % size * 3)}
+	}
+	return records
+}
+
+func TestRecordsOfOneKafkaRecordKeepTheirIndices(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	for _, size := range []int{1, 2, 7, 100} {
+		records := inBatches(randomRecords(9, 200), size)
+		slices.SortStableFunc(records, func(a, b Record) int { return int(a.ID.Partition - b.ID.Partition) })
+		payload := e.Append(nil, records, all(records))
+		back, err := Decode(nil, payload)
+		if err != nil || !cmp.Equal(records, back, exact) {
+			t.Fatalf("batches of %d: %v", size, err)
+		}
+	}
+	records := inBatches(randomRecords(9, 40), 4) // in no order, with repeats
+	records = append(records, records[3], records[3], records[0])
+	back, err := Decode(nil, e.Append(nil, records, all(records)))
+	if err != nil || !cmp.Equal(records, back, exact) {
+		t.Fatalf("out of order: %v", err)
 	}
 }
 
@@ -149,6 +178,7 @@ func FuzzDecode(f *testing.F) {
 	for n := range 4 {
 		records := randomRecords(uint64(n), 1+n*5)
 		f.Add(e.Append(nil, records, all(records)))
+		f.Add(e.Append(nil, inBatches(records, 3), all(records)))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		records, err := Decode(nil, payload)

@@ -39,5 +39,6 @@ func compareRecords(a, b record.Record) int {
 		bytes.Compare(a.ID.Topic[:], b.ID.Topic[:]),
 		cmp.Compare(a.ID.Partition, b.ID.Partition),
 		cmp.Compare(a.ID.Offset, b.ID.Offset),
+		cmp.Compare(a.ID.Index, b.ID.Index),
 	)
 }
