@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"mayfly/cmd/mayfly/output"
 	"mayfly/retention/receipts"
 	"mayfly/retention/receipts/audit"
 )
@@ -96,7 +97,7 @@ func readKeys(flag string, values []string) ([]string, error) {
 // AuditVerifyCmd is "mayfly audit verify".
 type AuditVerifyCmd struct {
 	auditFlags `embed:""`
-	Output
+	output.Flag
 }
 
 // Help gives examples.
@@ -125,7 +126,7 @@ func (cmd *AuditVerifyCmd) Run() error {
 		return err
 	}
 	if cmd.JSON() {
-		err = printJSON(r)
+		err = output.JSON(r)
 	} else {
 		printAudit(os.Stdout, r)
 	}
@@ -194,7 +195,7 @@ func (cmd *AuditReportCmd) Run() error {
 		return err
 	}
 	if cmd.Format == "json" {
-		return printJSON(r)
+		return output.JSON(r)
 	}
 	return audit.WriteHTML(os.Stdout, r, time.Now())
 }

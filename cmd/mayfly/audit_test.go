@@ -73,28 +73,3 @@ func writeHour(dir string, start time.Time, skip int) error {
 	}
 	return l.Close()
 }
-
-// The digest in receipts is of the configuration without its passwords.
-func TestConfigDigest(t *testing.T) {
-	t.Parallel()
-	digest := func(change func(*Config)) string {
-		c := defaultConfig()
-		c.Keyring.Nodes = []string{"redis://user:secret@localhost:1/0"}
-		change(&c)
-		d, err := configDigest(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	same := digest(func(*Config) {})
-	if got := digest(func(c *Config) { c.Keyring.Nodes[0] = "redis://user:another@localhost:1/0" }); got != same {
-		t.Error("the digest tells passwords apart")
-	}
-	if got := digest(func(c *Config) { c.Warden.Shards++ }); got == same || len(got) != 64 {
-		t.Errorf("another configuration has the digest %s", got)
-	}
-	if got := binaryDigest(); len(got) != 64 {
-		t.Errorf("the program's digest is %q", got)
-	}
-}

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	"mayfly/cmd/mayfly/demo"
+
 	"github.com/alecthomas/kong"
 )
 
 // commands is the command line. A command is a struct whose Run takes a
 // context that ends at SIGINT or SIGTERM.
 type commands struct {
-	Demo    DemoCmd    `cmd:"" help:"Everything in one process, with invented traffic: watch addresses arrive, be found, vanish."`
+	Demo    demo.Cmd   `cmd:"" help:"Everything in one process, with invented traffic: watch addresses arrive, be found, vanish."`
 	Run     RunCmd     `cmd:"" help:"Ingest, warden and desk in one process, against your Kafka and Redis."`
 	Ingest  IngestCmd  `cmd:"" help:"Kafka into sealed stores: the role that only writes."`
 	Warden  WardenCmd  `cmd:"" help:"Enforce the deadlines: mint and destroy epoch keys."`

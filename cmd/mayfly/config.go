@@ -1,104 +1,108 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"reflect"
-	"slices"
+	"text/tabwriter"
 
-	"mayfly/abuse"
-	"mayfly/pipeline"
-	"mayfly/pipeline/event"
-	"mayfly/pipeline/kafkain"
-	"mayfly/retention"
-	"mayfly/retention/keyring"
-	"mayfly/retention/redisconn"
-	"mayfly/retention/warden"
+	"mayfly/cmd/mayfly/config"
+	"mayfly/cmd/mayfly/output"
 )
 
-// Config is everything that can be set. A section is a struct of the package
-// it configures: yaml and help tags on each field, and a Validate that names
-// the setting that is wrong. The file, the environment, the documentation and
-// the dump all follow from this struct.
-type Config struct {
-	Kafka    kafkain.Config     `yaml:"kafka"`
-	Redis    redisconn.Config   `yaml:"redis"`
-	Keyring  keyring.Config     `yaml:"keyring"`
-	Policies retention.Policies `yaml:"policies" help:"retention policies, tried in order, the first that matches an event wins; each has name, match (field: [globs]), window, epoch (default window/96), basis (the legal basis) and keep (fields to store besides the usual)"`
-	Fields   event.FieldMap     `yaml:"fields" help:"where the topic's JSON has the event's fields (time, account, ip, port, port_end, event, session, since, server, transport, client, outcome, rtt_ms): a key, keys with dots between, or a JSON Pointer; the rest keep their own names"`
-	Ingest   pipeline.Config    `yaml:"ingest"`
-	Warden   warden.Config      `yaml:"warden"`
-	Desk     abuse.Config       `yaml:"desk"`
-	Log      LogConfig          `yaml:"log"`
+// ConfigCmd is "mayfly config".
+type ConfigCmd struct {
+	Show    ConfigShowCmd    `cmd:"" default:"withargs" help:"Print the effective configuration and who set what (the default)."`
+	Env     ConfigEnvCmd     `cmd:"" help:"List every setting: variable, default, meaning."`
+	Example ConfigExampleCmd `cmd:"" help:"Print a complete, commented example file."`
 }
 
-// defaultConfig holds no policy: how long addresses are kept, and why, is for
-// the operator to say.
-func defaultConfig() Config {
-	return Config{
-		Kafka:   kafkain.DefaultConfig(),
-		Redis:   redisconn.DefaultConfig(),
-		Keyring: keyring.DefaultConfig(),
-		Ingest:  pipeline.DefaultConfig(),
-		Warden:  warden.DefaultConfig(),
-		Desk:    abuse.DefaultConfig(),
-		Log:     LogConfig{Level: "info", Format: "json"},
-	}
+// ConfigShowCmd is "mayfly config show".
+type ConfigShowCmd struct {
+	config.Flags
+	output.Flag
 }
 
-// validator is what a section with rules implements.
-type validator interface{ Validate() error }
+// Help gives examples.
+func (*ConfigShowCmd) Help() string {
+	return `A flag wins over the environment, that over the file, that over the default.
+Passwords in URLs are hidden. The exit code is 1 where the configuration is not valid.
 
-// Validate asks the named sections, or all of them, and joins what they say.
-func (c *Config) Validate(sections ...string) error {
-	var problems []error
-	for field, section := range reflect.ValueOf(c).Elem().Fields() {
-		v, ok := section.Addr().Interface().(validator)
-		if ok && (len(sections) == 0 || slices.Contains(sections, key(field))) {
-			problems = append(problems, v.Validate())
-		}
-	}
-	return errors.Join(problems...)
+Examples:
+  mayfly config
+  mayfly config --config mayfly.yaml --output json
+  MAYFLY_KAFKA_BROKERS=kafka-1:9092,kafka-2:9092 mayfly config show`
 }
 
-// ConfigFlags are the configuration of every command that needs one. A flag
-// with a setting tag is nil unless it was given, so that it never masks the
-// environment or the file; it reads as the setting's variable does.
-type ConfigFlags struct {
-	File     string  `name:"config" short:"c" env:"MAYFLY_CONFIG" placeholder:"FILE" help:"YAML configuration file."`
-	Brokers  *string `setting:"kafka.brokers" placeholder:"HOST:PORT,…" help:"Kafka brokers."`
-	Topic    *string `setting:"kafka.topics" placeholder:"NAME,…" help:"Topics to read."`
-	Group    *string `setting:"kafka.group" placeholder:"NAME" help:"Consumer group."`
-	Redis    *string `setting:"redis.addrs" placeholder:"HOST:PORT,…" help:"Redis servers of the data."`
-	Keyring  *string `setting:"keyring.nodes" placeholder:"URL,…" help:"Redis servers of the keyring."`
-	KEKFile  *string `name:"kek-file" setting:"keyring.kek_file" placeholder:"FILE" help:"State of the key-encryption key."`
-	Listen   *string `setting:"desk.listen" placeholder:"HOST:PORT" help:"Where the desk, or metrics and health, listen."`
-	LogLevel *string `setting:"log.level" placeholder:"LEVEL" help:"debug, info, warn or error."`
-}
-
-// Load builds the configuration and validates the sections that the command
-// uses; all of them where it names none.
-func (f ConfigFlags) Load(sections ...string) (Config, error) {
-	c, _, err := f.read(os.LookupEnv)
+// Run prints the configuration even where it is not valid: that is when it is needed.
+func (cmd *ConfigShowCmd) Run() error {
+	effective, err := cmd.Effective()
 	if err != nil {
-		return Config{}, err
+		return err
 	}
-	if err := c.Validate(sections...); err != nil {
-		return Config{}, fmt.Errorf("configuration: %w", err)
+	if cmd.JSON() {
+		err = printDocument(effective)
+	} else {
+		err = effective.WriteYAML(os.Stdout)
 	}
-	return *c, nil
+	if err != nil {
+		return err
+	}
+	for _, name := range effective.Strangers(os.Environ()) {
+		fmt.Fprintf(os.Stderr, "mayfly: note: %s is no setting\n", name)
+	}
+	if err := effective.Validate(); err != nil {
+		return fmt.Errorf("not valid: %w", err)
+	}
+	return nil
 }
 
-// read builds the configuration, not validated, and the settings that point into it.
-func (f ConfigFlags) read(lookup func(variable string) (string, bool)) (*Config, []*setting, error) {
-	c := defaultConfig()
-	all := settings(&c)
-	if f.File != "" {
-		if err := readFile(&c, all, f.File); err != nil {
-			return nil, nil, err
-		}
-	}
-	err := errors.Join(readEnvironment(all, lookup), readFlags(all, f))
-	return &c, all, err
+// ConfigEnvCmd is "mayfly config env".
+type ConfigEnvCmd struct{ output.Flag }
+
+// Help gives examples.
+func (*ConfigEnvCmd) Help() string {
+	return `Lists are separated by commas; policies and field maps are YAML text.
+A variable that is empty counts as not set.
+
+Examples:
+  mayfly config env
+  mayfly config env --output json`
 }
+
+// Run prints the table of settings.
+func (cmd *ConfigEnvCmd) Run() error {
+	rows, err := config.Table()
+	if err != nil {
+		return err
+	}
+	if cmd.JSON() {
+		return output.JSON(rows)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SETTING\tVARIABLE\tDEFAULT\tMEANING")
+	for _, row := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.Setting, row.Variable, row.Default, row.Help)
+	}
+	return w.Flush()
+}
+
+func printDocument(effective *config.Effective) error {
+	document, err := effective.Document()
+	if err != nil {
+		return err
+	}
+	return output.JSON(document)
+}
+
+// ConfigExampleCmd is "mayfly config example".
+type ConfigExampleCmd struct{}
+
+// Help gives examples.
+func (*ConfigExampleCmd) Help() string {
+	return `Examples:
+  mayfly config example > mayfly.yaml
+  mayfly run --config mayfly.yaml`
+}
+
+// Run prints the example that deploy/mayfly.example.yaml holds.
+func (*ConfigExampleCmd) Run() error { return config.WriteExample(os.Stdout) }

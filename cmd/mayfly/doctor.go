@@ -11,14 +11,17 @@ import (
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/sync/errgroup"
 
+	"mayfly/cmd/mayfly/config"
+	"mayfly/cmd/mayfly/output"
+	"mayfly/cmd/mayfly/process"
 	"mayfly/retention/keyring"
 	"mayfly/retention/warden"
 )
 
 // DoctorCmd is "mayfly doctor".
 type DoctorCmd struct {
-	ConfigFlags
-	Output
+	config.Flags
+	output.Flag
 	Emit           bool   `help:"Print Strimzi manifests (KafkaTopic, KafkaUser) under which the topics pass, instead of the findings."`
 	StrimziCluster string `default:"my-cluster" placeholder:"NAME" help:"The Kafka resource that the manifests belong to."`
 }
@@ -46,11 +49,11 @@ func (c *DoctorCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x, err := newExaminer(config)
+	x, err := process.NewExaminer(config)
 	if err != nil {
 		return err
 	}
-	defer x.close()
+	defer x.Close()
 	if c.Emit {
 		return c.emit(ctx, os.Stdout, x)
 	}
@@ -59,7 +62,7 @@ func (c *DoctorCmd) Run(ctx context.Context) error {
 		return errors.New("interrupted before everything was looked at")
 	}
 	if c.JSON() {
-		err = printJSON(d)
+		err = output.JSON(d)
 	} else {
 		err = d.print(os.Stdout)
 	}
@@ -70,12 +73,12 @@ func (c *DoctorCmd) Run(ctx context.Context) error {
 }
 
 // emit prints the manifests, a YAML document each.
-func (c *DoctorCmd) emit(ctx context.Context, out io.Writer, x *examiner) error {
-	facts, answers := x.facts(ctx)
+func (c *DoctorCmd) emit(ctx context.Context, out io.Writer, x *process.Examiner) error {
+	facts, answers := x.Facts(ctx)
 	if answers.Verdict != keyring.Pass {
 		return fmt.Errorf("%s: %s", answers.Saw, answers.Mend)
 	}
-	for _, manifest := range warden.Emit(facts, x.expectations(), c.StrimziCluster) {
+	for _, manifest := range warden.Emit(facts, x.Expectations(), c.StrimziCluster) {
 		text, err := yaml.Dump(manifest)
 		if err != nil {
 			return fmt.Errorf("writing YAML: %w", err)
@@ -94,15 +97,15 @@ type diagnosis struct {
 	Findings  []keyring.Finding       `json:"findings"`
 }
 
-func diagnose(ctx context.Context, x *examiner) diagnosis {
+func diagnose(ctx context.Context, x *process.Examiner) diagnosis {
 	var servers, topics warden.Observation
 	var g errgroup.Group
 	g.Go(func() error {
-		servers = x.servers(ctx)
+		servers = x.Servers(ctx)
 		return nil
 	})
 	g.Go(func() error {
-		topics = x.topics(ctx)
+		topics = x.Topics(ctx)
 		return nil
 	})
 	_ = g.Wait()
@@ -126,9 +129,9 @@ func (d diagnosis) print(out io.Writer) error {
 		if f.Subject == string(f.Area) {
 			where = f.Subject
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.Verdict, printable(where), f.Condition, printable(f.Saw))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.Verdict, output.Printable(where), f.Condition, output.Printable(f.Saw))
 		if f.Mend != "" {
-			fmt.Fprintf(table, "\t\t\t→ %s\n", printable(f.Mend))
+			fmt.Fprintf(table, "\t\t\t→ %s\n", output.Printable(f.Mend))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -138,7 +141,7 @@ func (d diagnosis) print(out io.Writer) error {
 		d.Counts[keyring.Pass], d.Counts[keyring.Warn], d.Counts[keyring.Fail], d.Counts[keyring.Unattested])
 	_, err := fmt.Fprintf(out, "assurance level %d: %s\n", d.Assurance.Level, d.Assurance.Meaning)
 	for _, missing := range d.Assurance.Missing {
-		fmt.Fprintf(out, "  short of the next: %s\n", printable(missing))
+		fmt.Fprintf(out, "  short of the next: %s\n", output.Printable(missing))
 	}
 	return err
 }
@@ -157,9 +160,9 @@ func (f *doctorFinding) ExitCode() int { return f.code }
 func (d diagnosis) verdict() error {
 	switch fails, unattested := d.Counts[keyring.Fail], d.Counts[keyring.Unattested]; {
 	case fails > 0:
-		return &doctorFinding{1, plural(fails, "condition") + " of the guarantee not met: mend them as said above"}
+		return &doctorFinding{1, output.Plural(fails, "condition") + " of the guarantee not met: mend them as said above"}
 	case unattested > 0:
-		return &doctorFinding{3, plural(unattested, "condition") + " of the guarantee not attested: see above for what to allow"}
+		return &doctorFinding{3, output.Plural(unattested, "condition") + " of the guarantee not attested: see above for what to allow"}
 	}
 	return nil
 }

@@ -24,6 +24,8 @@ import (
 	logwatch "go.uber.org/zap/zaptest/observer"
 	"go.yaml.in/yaml/v4"
 
+	"mayfly/cmd/mayfly/config"
+	"mayfly/cmd/mayfly/process"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention"
 	"mayfly/retention/keyring"
@@ -64,12 +66,12 @@ func (p *patient) node(t *testing.T, args ...string) string {
 	return redistest.Start(t, append([]string{"--slowlog-max-len", "0"}, args...)...).URL()
 }
 
-func (p *patient) config() Config {
-	config := defaultConfig()
-	config.Kafka.Brokers, config.Kafka.Topics, config.Kafka.Group = p.kafka.Brokers(), []string{p.topic}, p.topic
-	config.Redis.Addrs, config.Keyring.Nodes, config.Keyring.KEKFile = []string{p.data}, p.nodes, p.kek
-	config.Policies = retention.Policies{{Name: "p", Window: time.Hour, Basis: "test"}}
-	return config
+func (p *patient) config() config.Config {
+	c := config.Default()
+	c.Kafka.Brokers, c.Kafka.Topics, c.Kafka.Group = p.kafka.Brokers(), []string{p.topic}, p.topic
+	c.Redis.Addrs, c.Keyring.Nodes, c.Keyring.KEKFile = []string{p.data}, p.nodes, p.kek
+	c.Policies = retention.Policies{{Name: "p", Window: time.Hour, Basis: "test"}}
+	return c
 }
 
 // doctor runs the command as a user does.
@@ -311,25 +313,25 @@ func testWardenAttests(t *testing.T, kafka *kafkatest.Cluster) {
 			config := p.config()
 			config.Desk.Listen, config.Desk.ReceiptsDir = "127.0.0.1:0", t.TempDir()
 			core, logs := logwatch.New(zapcore.InfoLevel)
-			process, err := newProcess(config, roles{ingest: true, warden: true}, zap.New(core))
+			running, err := process.New(config, process.Roles{Ingest: true, Warden: true}, zap.New(core))
 			if err != nil {
 				t.Fatal(err)
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() { done <- process.run(ctx) }()
+			go func() { done <- running.Run(ctx) }()
 			e2eEventually(t, "a level is logged", func() bool { return logs.FilterMessage("assurance level").Len() > 0 })
-			if level := gaugeOf(t, process.registry, "mayfly_assurance_level"); level != test.level {
-				t.Errorf("level %v, want %v: %v", level, test.level, process.guard.Assurance())
+			if level := gaugeOf(t, running.Registry, "mayfly_assurance_level"); level != test.level {
+				t.Errorf("level %v, want %v: %v", level, test.level, running.Guard.Assurance())
 			}
-			if age := gaugeOf(t, process.registry, "mayfly_kafka_oldest_record_age_seconds"); age != 0 {
+			if age := gaugeOf(t, running.Registry, "mayfly_kafka_oldest_record_age_seconds"); age != 0 {
 				t.Errorf("an empty topic has a record %v s old", age)
 			}
 			if lines := logs.FilterMessage("a condition of the guarantee does not hold").Len(); lines != test.lines {
 				t.Errorf("%d failures logged, want %d", lines, test.lines)
 			}
 			stop()
-			if err := errors.Join(<-done, process.close()); err != nil {
+			if err := errors.Join(<-done, running.Close()); err != nil {
 				t.Error(err)
 			}
 		})

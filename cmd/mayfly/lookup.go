@@ -14,6 +14,8 @@ import (
 	"golang.org/x/term"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/client"
+	"mayfly/cmd/mayfly/output"
 	"mayfly/retention/receipts"
 )
 
@@ -36,7 +38,7 @@ type LookupFlags struct {
 	Desk   string `env:"MAYFLY_DESK_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"The desk to ask (${default})."`
 	Case   string `required:"" placeholder:"NAME" help:"The ticket this belongs to; kept for good, so it must not hold an address or an account."`
 	Reason string `required:"" placeholder:"REASON" help:"abuse-report, spam, fraud, account-takeover, attack, legal-order, safety or test."`
-	Output
+	output.Flag
 }
 
 // check keeps a case that holds an address from leaving this machine.
@@ -174,7 +176,7 @@ func (f *NarrowFlags) ask(ctx context.Context, in io.Reader, out io.Writer, kind
 	}
 	request := f.request()
 	set(&request, subject)
-	result, err := deskClient{f.Desk}.look(ctx, request)
+	result, err := client.Client{Base: f.Desk}.Look(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -230,7 +232,7 @@ func (cmd *LookupBatchCmd) ask(ctx context.Context, in io.Reader, out io.Writer)
 	if len(body) > lookup.MaxBatchBytes {
 		return fmt.Errorf("a batch has at most %d bytes: split it", lookup.MaxBatchBytes)
 	}
-	result, err := deskClient{cmd.Desk}.lookBatch(ctx, lookup.Batch{
+	result, err := client.Client{Base: cmd.Desk}.LookBatch(ctx, lookup.Batch{
 		Case: cmd.Case, Reason: cmd.Reason, Format: cmd.format(body), Body: body,
 	})
 	if err != nil {
@@ -247,7 +249,7 @@ func (cmd *LookupBatchCmd) ask(ctx context.Context, in io.Reader, out io.Writer)
 	case !result.Complete:
 		return errIncomplete{}
 	case result.Failed > 0:
-		return errors.New(plural(result.Failed, "line") + " could not be answered: mend and send these alone")
+		return errors.New(output.Plural(result.Failed, "line") + " could not be answered: mend and send these alone")
 	}
 	return nil
 }

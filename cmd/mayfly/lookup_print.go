@@ -9,9 +9,9 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/output"
 )
 
 func fprintJSON(out io.Writer, v any) error {
@@ -25,14 +25,14 @@ func fprintJSON(out io.Writer, v any) error {
 func printResult(out io.Writer, r lookup.Result) error {
 	if len(r.Events) > 0 {
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		tableRow(table, "TIME", "ACCOUNT", "ADDRESS", "PORT", "EVENT", "SERVER", "SESSION", "SINCE", "DETAILS")
+		output.Row(table, "TIME", "ACCOUNT", "ADDRESS", "PORT", "EVENT", "SERVER", "SESSION", "SINCE", "DETAILS")
 		for _, e := range r.Events {
 			since := ""
 			if !e.Since.IsZero() {
 				since = stamp(e.Since)
 			}
 			details := slices.DeleteFunc([]string{e.Transport, e.Client, e.Outcome}, func(s string) bool { return s == "" })
-			tableRow(table, stamp(e.Time), e.Account, e.IP, eventPorts(e), e.Event, e.Server, e.Session, since, strings.Join(details, " "))
+			output.Row(table, stamp(e.Time), e.Account, e.IP, eventPorts(e), e.Event, e.Server, e.Session, since, strings.Join(details, " "))
 		}
 		if err := table.Flush(); err != nil {
 			return err
@@ -50,20 +50,20 @@ func printResult(out io.Writer, r lookup.Result) error {
 func meaning(r lookup.Result) []string {
 	unique := ""
 	if r.UniqueWithin > 0 {
-		unique = short(time.Duration(r.UniqueWithin * float64(time.Second)))
+		unique = output.Duration(time.Duration(r.UniqueWithin * float64(time.Second)))
 	}
 	var lines []string
 	switch {
 	case r.Ambiguous && unique != "":
-		lines = append(lines, fmt.Sprintf("ambiguous: %s match, so none is named: add --port, or --tolerance %s, within which only one matches", plural(r.Accounts, "account"), unique))
+		lines = append(lines, fmt.Sprintf("ambiguous: %s match, so none is named: add --port, or --tolerance %s, within which only one matches", output.Plural(r.Accounts, "account"), unique))
 	case r.Ambiguous:
-		lines = append(lines, fmt.Sprintf("ambiguous: %s match, so none is named: add --port or lower --tolerance", plural(r.Accounts, "account")))
+		lines = append(lines, fmt.Sprintf("ambiguous: %s match, so none is named: add --port or lower --tolerance", output.Plural(r.Accounts, "account")))
 	case len(r.Events) == 0:
 		lines = append(lines, fmt.Sprintf("nothing was found from %s to %s", stamp(r.From), stamp(r.To)))
 	case unique != "":
-		lines = append(lines, fmt.Sprintf("%s of %s, the only one within ± %s", plural(len(r.Events), "event"), plural(r.Accounts, "account"), unique))
+		lines = append(lines, fmt.Sprintf("%s of %s, the only one within ± %s", output.Plural(len(r.Events), "event"), output.Plural(r.Accounts, "account"), unique))
 	default:
-		lines = append(lines, fmt.Sprintf("%s of %s", plural(len(r.Events), "event"), plural(r.Accounts, "account")))
+		lines = append(lines, fmt.Sprintf("%s of %s", output.Plural(len(r.Events), "event"), output.Plural(r.Accounts, "account")))
 	}
 	if r.Truncated {
 		lines = append(lines, "truncated: there are more events: raise --limit or ask for a shorter time")
@@ -80,19 +80,19 @@ func meaning(r lookup.Result) []string {
 // printBatch writes one row for each line of the batch.
 func printBatch(out io.Writer, b lookup.BatchResult) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	tableRow(table, "LINE", "ANSWER", "ACCOUNT", "EVENTS", "NOTE")
+	output.Row(table, "LINE", "ANSWER", "ACCOUNT", "EVENTS", "NOTE")
 	for _, r := range b.Results {
 		line := strconv.Itoa(r.Line)
 		if r.Error != nil {
-			tableRow(table, line, "error", "", "", strings.TrimPrefix(r.Error.Field+": "+r.Error.Message, ": "))
+			output.Row(table, line, "error", "", "", strings.TrimPrefix(r.Error.Field+": "+r.Error.Message, ": "))
 			continue
 		}
-		tableRow(table, line, batchVerdict(*r.Result), batchAccount(*r.Result), strconv.Itoa(len(r.Result.Events)), batchNote(*r.Result))
+		output.Row(table, line, batchVerdict(*r.Result), batchAccount(*r.Result), strconv.Itoa(len(r.Result.Events)), batchNote(*r.Result))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%s, %d not answered\nreceipt %s\n", plural(len(b.Results), "line"), b.Failed, b.Receipt)
+	_, err := fmt.Fprintf(out, "\n%s, %d not answered\nreceipt %s\n", output.Plural(len(b.Results), "line"), b.Failed, b.Receipt)
 	return err
 }
 
@@ -127,28 +127,9 @@ func batchNote(r lookup.Result) string {
 		notes = append(notes, "some of the time is purged")
 	}
 	if r.UniqueWithin > 0 {
-		notes = append(notes, "unique within ± "+short(time.Duration(r.UniqueWithin*float64(time.Second))))
+		notes = append(notes, "unique within ± "+output.Duration(time.Duration(r.UniqueWithin*float64(time.Second))))
 	}
 	return strings.Join(notes, "; ")
-}
-
-func tableRow(w io.Writer, cells ...string) {
-	for i, cell := range cells {
-		if cells[i] = printable(cell); cell == "" {
-			cells[i] = "-"
-		}
-	}
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
-}
-
-// printable keeps what an account or a session is named from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return unicode.ReplacementChar
-	}, s)
 }
 
 func eventPorts(e lookup.Event) string {
@@ -159,11 +140,4 @@ func eventPorts(e lookup.Event) string {
 		return strconv.Itoa(int(*e.Port))
 	}
 	return fmt.Sprintf("%d-%d", *e.Port, *e.PortEnd)
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }

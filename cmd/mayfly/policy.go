@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"mayfly/cmd/mayfly/config"
+	"mayfly/cmd/mayfly/output"
 	"mayfly/pipeline/event"
 	"mayfly/retention"
 )
@@ -22,8 +24,8 @@ type PolicyCmd struct {
 
 // PolicyTestCmd is "mayfly policy test".
 type PolicyTestCmd struct {
-	ConfigFlags
-	Output
+	config.Flags
+	output.Flag
 	Stamp time.Time `placeholder:"TIME" help:"The record's stamp in Kafka, RFC 3339. Default: now."`
 	Event string    `arg:"" optional:"" help:"The event as JSON; without it, or as -, it is read from standard input."`
 }
@@ -55,7 +57,7 @@ func (cmd *PolicyTestCmd) Run() error {
 	}
 	v := judge(c.Policies, e, cmd.Stamp)
 	if cmd.JSON() {
-		err = printJSON(v)
+		err = output.JSON(v)
 	} else {
 		err = v.print(os.Stdout)
 	}
@@ -71,7 +73,7 @@ func (cmd *PolicyTestCmd) Run() error {
 }
 
 // decode reads the event. What is wrong with it is said without a byte of it.
-func (cmd *PolicyTestCmd) decode(c Config) (*event.Event, error) {
+func (cmd *PolicyTestCmd) decode(c config.Config) (*event.Event, error) {
 	text := []byte(cmd.Event)
 	if cmd.Event == "" || cmd.Event == "-" {
 		var err error
@@ -124,7 +126,7 @@ func judge(policies retention.Policies, e *event.Event, stamp time.Time) verdict
 		}
 		epoch := p.EpochAt(at)
 		v.Policy, v.Basis, v.Keep = p.Name, p.Basis, p.Keep
-		v.Window, v.Epoch = short(p.Window), epoch.String()
+		v.Window, v.Epoch = output.Duration(p.Window), epoch.String()
 		v.Start, v.End = epoch.StartTime().UTC(), epoch.EndTime().UTC()
 		v.Deadline = epoch.Deadline(p.Window).UTC()
 		break

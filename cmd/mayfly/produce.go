@@ -10,13 +10,14 @@ import (
 	"slices"
 	"strings"
 
+	"mayfly/cmd/mayfly/config"
 	"mayfly/pipeline/kafkain"
 	"mayfly/pipeline/produce"
 )
 
 // ProduceCmd sends lines to Kafka.
 type ProduceCmd struct {
-	ConfigFlags
+	config.Flags
 	File        string  `arg:"" optional:"" default:"-" help:"File to read; - is standard input."`
 	Format      string  `enum:"json,sshd" default:"json" help:"What the lines are: ${enum}."`
 	Rebase      string  `enum:",now,last" default:"" help:"Move old times: now, each event happens when it is sent; last, the last event is now and the others keep their distance."`

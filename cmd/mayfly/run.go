@@ -1,9 +1,14 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"mayfly/cmd/mayfly/config"
+	"mayfly/cmd/mayfly/process"
+)
 
 // RunCmd is every role in one process.
-type RunCmd struct{ ConfigFlags }
+type RunCmd struct{ config.Flags }
 
 // Help is shown by mayfly run --help.
 func (RunCmd) Help() string {
@@ -18,11 +23,11 @@ SIGTERM stores and commits what has been read, then ends.`
 
 // Run runs until ctx ends.
 func (c *RunCmd) Run(ctx context.Context) error {
-	return runRoles(ctx, c.ConfigFlags, roles{ingest: true, warden: true, desk: true})
+	return process.Run(ctx, c.Flags, process.All)
 }
 
 // IngestCmd is the role that only writes.
-type IngestCmd struct{ ConfigFlags }
+type IngestCmd struct{ config.Flags }
 
 // Help is shown by mayfly ingest --help.
 func (IngestCmd) Help() string {
@@ -35,11 +40,11 @@ Example:
 
 // Run runs until ctx ends.
 func (c *IngestCmd) Run(ctx context.Context) error {
-	return runRoles(ctx, c.ConfigFlags, roles{ingest: true})
+	return process.Run(ctx, c.Flags, process.Roles{Ingest: true})
 }
 
 // WardenCmd is the role that enforces the deadlines.
-type WardenCmd struct{ ConfigFlags }
+type WardenCmd struct{ config.Flags }
 
 // Help is shown by mayfly warden --help.
 func (WardenCmd) Help() string {
@@ -52,11 +57,11 @@ Example:
 
 // Run runs until ctx ends.
 func (c *WardenCmd) Run(ctx context.Context) error {
-	return runRoles(ctx, c.ConfigFlags, roles{warden: true})
+	return process.Run(ctx, c.Flags, process.Roles{Warden: true})
 }
 
 // DeskCmd is the role that answers look-ups.
-type DeskCmd struct{ ConfigFlags }
+type DeskCmd struct{ config.Flags }
 
 // Help is shown by mayfly desk --help.
 func (DeskCmd) Help() string {
@@ -68,5 +73,5 @@ Example:
 
 // Run runs until ctx ends.
 func (c *DeskCmd) Run(ctx context.Context) error {
-	return runRoles(ctx, c.ConfigFlags, roles{desk: true})
+	return process.Run(ctx, c.Flags, process.Roles{Desk: true})
 }

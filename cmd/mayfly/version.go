@@ -7,10 +7,12 @@ import (
 	"runtime/debug"
 	"strings"
 	"text/tabwriter"
+
+	"mayfly/cmd/mayfly/output"
 )
 
 // VersionCmd is "mayfly version".
-type VersionCmd struct{ Output }
+type VersionCmd struct{ output.Flag }
 
 // Help gives examples.
 func (*VersionCmd) Help() string {
@@ -39,7 +41,7 @@ func (cmd *VersionCmd) Run() error {
 	}
 	b := describe(info)
 	if cmd.JSON() {
-		return printJSON(b)
+		return output.JSON(b)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "version\t%s\n", b.Version)

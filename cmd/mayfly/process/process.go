@@ -1,0 +1,274 @@
+// Package process wires one running Mayfly together: it is the only place that
+// chooses implementations. Each role takes what it needs and no more: an ingest
+// process never holds a private key.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"mayfly/abuse"
+	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/config"
+	"mayfly/pipeline"
+	"mayfly/pipeline/kafkain"
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
+	"mayfly/retention/redisconn"
+	"mayfly/retention/store"
+	"mayfly/retention/warden"
+)
+
+// Roles are what one process does.
+type Roles struct{ Ingest, Warden, Desk bool }
+
+// Sections are the parts of the configuration that roles use.
+func (r Roles) Sections() []string {
+	sections := []string{"redis", "keyring", "policies", "log", "desk"}
+	if r.Ingest {
+		sections = append(sections, "kafka", "fields", "ingest")
+	}
+	if r.Warden {
+		sections = append(sections, "warden")
+	}
+	return sections
+}
+
+// All is every role in one process.
+var All = Roles{Ingest: true, Warden: true, Desk: true}
+
+// Process is one running mayfly, wired together.
+type Process struct {
+	Config   config.Config
+	log      *zap.Logger
+	Registry *prometheus.Registry
+	redis    redis.UniversalClient
+	nodes    []*redis.Client
+	Keyring  *keyring.Keyring
+	KEK      keyring.KEK
+	store    *store.Redis
+
+	opener   *keyring.Opener // nil in a process that only ingests
+	reader   *store.Reader
+	ingest   *pipeline.Ingest
+	consumer *kafkain.Consumer
+	Warden   *warden.Warden
+	examiner *Examiner
+	Guard    *warden.Guard // what the warden's guarantee rests on
+	receipts *receipts.Log
+	desk     *abuse.Desk
+	Listener net.Listener // where the desk serves, if it is open already
+	observer *observer    // where there is no desk
+}
+
+// New wires the roles up. It reads the files that the configuration
+// names, and connects to nothing.
+func New(c config.Config, r Roles, log *zap.Logger) (*Process, error) {
+	p := &Process{Config: c, log: log, Registry: prometheus.NewRegistry()}
+	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	steps := []func() error{p.openStore, p.openKeyring}
+	if r.Desk || r.Warden {
+		steps = append(steps, p.openReader, func() error { return p.openReceipts(r) })
+	}
+	if r.Ingest {
+		steps = append(steps, p.newIngest)
+	}
+	if r.Warden {
+		steps = append(steps, p.newWarden, p.newGuard)
+	}
+	if r.Desk {
+		steps = append(steps, p.newDesk)
+	} else {
+		steps = append(steps, p.newObserver)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+	}
+	return p, nil
+}
+
+func (p *Process) openStore() (err error) {
+	p.redis, err = redisconn.Open(p.Config.Redis)
+	if err == nil {
+		p.store = store.NewRedis(p.redis)
+	}
+	return err
+}
+
+func (p *Process) openKeyring() error {
+	var nodes []keyring.Node
+	for i, address := range p.Config.Keyring.Nodes {
+		client, err := redisconn.OpenNode(address)
+		if err != nil {
+			return err
+		}
+		p.nodes = append(p.nodes, client)
+		nodes = append(nodes, keyring.NewRedisNode(nodeName(i, address), client))
+	}
+	if len(nodes) == 1 {
+		p.log.Warn("the keyring has a single node: when it restarts, every living epoch is lost; keyring.nodes takes two or three")
+	}
+	var err error
+	p.Keyring, err = keyring.New(nodes...)
+	return err
+}
+
+// nodeName is a node's place and host, without the password its URL may hold.
+func nodeName(i int, address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return fmt.Sprint(i)
+	}
+	return fmt.Sprintf("%d (%s)", i, u.Host)
+}
+
+func (p *Process) openReader() error {
+	kek, err := keyring.OpenKEK(p.Config.Keyring.KEKFile, time.Now())
+	if err != nil {
+		return err
+	}
+	p.KEK = kek
+	p.opener = keyring.NewOpener(p.Keyring, kek, p.log)
+	p.reader = store.NewReader(p.Config.Policies, p.opener, p.store)
+	return nil
+}
+
+func (p *Process) newIngest() (err error) {
+	p.ingest, err = pipeline.New(p.Config.Ingest, pipeline.Dependencies{
+		Policies: p.Config.Policies, Fields: p.Config.Fields,
+		Writer: store.NewWriter(p.Keyring, p.store), Store: p.store,
+		Log: p.log, Registerer: p.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	p.consumer, err = kafkain.New(p.Config.Kafka, kafkain.Dependencies{Log: p.log, Registerer: p.Registry})
+	return err
+}
+
+func (p *Process) newWarden() error {
+	facts, err := p.purgeFacts()
+	if err != nil {
+		return err
+	}
+	p.Warden, err = warden.New(p.Config.Warden, warden.Dependencies{
+		Policies: p.Config.Policies, Keyring: p.Keyring, KEK: p.KEK, Store: p.store,
+		Records:  p.reader.Records,
+		Forget:   func(epoch retention.Epoch) { p.opener.Forget(epoch) },
+		Receipts: p.receipts, Facts: facts,
+		Log: p.log, Registerer: p.Registry,
+	})
+	return err
+}
+
+func (p *Process) newGuard() (err error) {
+	if p.examiner, err = NewExaminer(p.Config); err != nil {
+		return err
+	}
+	p.Guard, err = warden.NewGuard(warden.GuardDependencies{Sources: p.examiner.sources(), Log: p.log, Registerer: p.Registry})
+	return err
+}
+
+func (p *Process) newDesk() error {
+	lookups, err := lookup.New(lookup.Config{Policies: p.Config.Policies},
+		lookup.Dependencies{Log: p.reader, Receipts: p.receipts})
+	if err != nil {
+		return err
+	}
+	p.desk, err = abuse.New(p.Config.Desk, abuse.Dependencies{
+		Lookups: lookups, Retention: p.retention(), Ready: p.Ready, ReceiptLog: p.receipts.Handler(),
+		Gatherer: p.Registry, Registerer: p.Registry, Log: p.log,
+	})
+	return err
+}
+
+func (p *Process) newObserver() error {
+	p.observer = &observer{listen: p.Config.Desk.Listen, gatherer: p.Registry, ready: p.Ready, log: p.log}
+	return nil
+}
+
+// retention is the source of the retention's state: this process's warden, or
+// where it has none the keyring itself.
+func (p *Process) retention() abuse.RetentionSource {
+	if p.Warden != nil {
+		return wardenState{p.Config.Policies, p.Keyring.Nodes(), p.Warden}
+	}
+	return &keyringState{policies: p.Config.Policies, ring: p.Keyring}
+}
+
+// Ready names the parts of this process and what is wrong with them.
+func (p *Process) Ready() map[string]error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	state := map[string]error{}
+	if p.ingest != nil {
+		state["ingest"] = p.ingest.Ready()
+		state["kafka"] = p.consumer.Ready()
+	}
+	if p.Warden != nil {
+		state["warden"] = p.Warden.Ready()
+	}
+	if p.receipts != nil {
+		state["receipts"] = p.receipts.Ready()
+	}
+	if err := p.redis.Ping(ctx).Err(); err != nil {
+		state["redis"] = err
+	}
+	return state
+}
+
+// Run does the work of all roles until ctx ends or one of them fails.
+func (p *Process) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if p.opener != nil {
+		g.Go(func() error { return p.opener.Run(ctx) })
+	}
+	if p.Warden != nil {
+		g.Go(func() error { return p.Warden.Run(ctx) })
+		g.Go(func() error { return p.Guard.Run(ctx) })
+	}
+	if p.ingest != nil {
+		g.Go(func() error { return p.ingest.Run(ctx, p.consumer) })
+	}
+	switch {
+	case p.desk != nil && p.Listener != nil:
+		g.Go(func() error { return p.desk.Serve(ctx, p.Listener) })
+	case p.desk != nil:
+		g.Go(func() error { return p.desk.Run(ctx) })
+	}
+	if p.observer != nil {
+		g.Go(func() error { return p.observer.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Close gives back what New opened.
+func (p *Process) Close() error {
+	var errs []error
+	if p.receipts != nil {
+		errs = append(errs, p.receipts.Close())
+	}
+	if p.examiner != nil {
+		p.examiner.Close()
+	}
+	for _, node := range p.nodes {
+		errs = append(errs, node.Close())
+	}
+	if p.redis != nil {
+		errs = append(errs, p.redis.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,33 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"go.uber.org/zap"
+
+	"mayfly/cmd/mayfly/config"
+)
+
+// Run is what the commands for roles do: it loads the configuration and works
+// until ctx ends.
+func Run(ctx context.Context, flags config.Flags, r Roles) error {
+	c, err := flags.Load(r.Sections()...)
+	if err != nil {
+		return err
+	}
+	log, err := config.NewLogger(c.Log, os.Stderr)
+	if err != nil {
+		return err
+	}
+	p, err := New(c, r, log)
+	if err != nil {
+		return err
+	}
+	log.Info("mayfly starts", zap.Bool("ingest", r.Ingest), zap.Bool("warden", r.Warden), zap.Bool("desk", r.Desk),
+		zap.Int("policies", len(c.Policies)))
+	err = errors.Join(p.Run(ctx), p.Close())
+	log.Info("mayfly has stopped", zap.Error(err))
+	return err
+}
