@@ -21,13 +21,18 @@ const (
 	patience    = 2 * time.Second
 )
 
-func (b *backoff) wait(ctx context.Context) bool {
+// next is how long to wait before another attempt.
+func (b *backoff) next() time.Duration {
 	d := longestWait
 	if b.attempts < 9 {
 		d = firstWait << b.attempts
 	}
 	b.attempts++
-	timer := time.NewTimer(d/2 + rand.N(d/2))
+	return d/2 + rand.N(d/2)
+}
+
+func (b *backoff) wait(ctx context.Context) bool {
+	timer := time.NewTimer(b.next())
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

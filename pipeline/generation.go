@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"mayfly/pipeline/kafkain"
-	"mayfly/retention/keyring"
 	"mayfly/retention/store"
 )
 
@@ -27,6 +26,7 @@ type generation struct {
 	ctx       context.Context
 	abort     context.CancelFunc
 	gathered  []store.Batch // of all lanes; flush uses it alone
+	held      held
 	positions positions
 	identity  string // of the Redis servers that stored it all
 	skewed    bool   // their clocks have differed too much since
@@ -53,7 +53,7 @@ const historyStep = 500 * time.Millisecond
 func newGeneration(i *Ingest, k kafkain.Generation) *generation {
 	g := &generation{
 		Ingest: i, kafka: k, lanes: map[kafkain.Partition]*lane{},
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		held: held{slab: &slab{}}, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 		positions: positions{committed: k.Partitions()},
 	}
 	g.ctx, g.abort = context.WithCancel(context.Background())
@@ -79,6 +79,7 @@ func (g *generation) run() {
 			last = true
 		case <-tick.C:
 		case <-g.wake:
+		case <-g.held.retry():
 		}
 		if g.flush() != nil {
 			return // aborted, or rewinding: nothing more is stored or committed
@@ -116,37 +117,45 @@ func (g *generation) finish(ctx context.Context) error {
 // release gives back the memory of what was dropped: by run where it ended
 // early, and of what the lanes took after that.
 func (g *generation) release() {
+	g.give(g.held.bytes)
+	g.held.slab.erase()
 	for _, l := range g.lanes {
-		s, _, held := l.harvest()
-		g.metrics.waiting.Sub(float64(held))
-		g.memory.Release(held)
+		s, _, bytes := l.harvest()
+		g.give(bytes)
 		s.erase()
 	}
 }
 
-// flush takes what the lanes have, seals it and stores it, however long the
-// keyring or the store are away.
+// give gives memory back.
+func (g *generation) give(bytes int64) {
+	g.metrics.waiting.Sub(float64(bytes))
+	g.memory.Release(bytes)
+}
+
+// flush takes what was held and what the lanes have, seals it and stores it,
+// however long the keyring or the store are away. What has no key is held again.
 func (g *generation) flush() error {
 	began := time.Now()
 	reached := make(map[kafkain.Partition]int64, len(g.lanes))
-	var taken []*slab
-	var held int64
+	taken, bytes := []*slab{g.held.slab}, g.held.bytes
+	g.gathered = append(g.gathered, g.held.slab.batches...)
 	for partition, l := range g.lanes {
-		s, next, bytes := l.harvest()
+		s, next, held := l.harvest()
 		g.gathered = append(g.gathered, s.batches...)
 		reached[partition] = next
-		held += bytes
+		bytes += held
 		taken = append(taken, s)
 	}
-	defer func() {
-		g.metrics.waiting.Sub(float64(held))
-		g.memory.Release(held)
-	}()
+	g.held.slab, g.held.bytes = &slab{}, 0
+	defer func() { g.give(bytes - g.held.bytes) }()
 	var sealed *store.Sealed
 	err := g.insist("sealing", func() (err error) {
 		sealed, err = g.writer.Seal(g.ctx, g.gathered)
 		return err
 	})
+	if err == nil {
+		g.hold(sealed, bytes)
+	}
 	g.gathered = slices.Delete(g.gathered, 0, len(g.gathered))
 	for _, s := range taken {
 		s.erase()
@@ -160,11 +169,13 @@ func (g *generation) flush() error {
 	if err := g.insist("storing", func() error { return g.writer.Append(g.ctx, sealed) }); err != nil {
 		return err
 	}
-	g.metrics.add(counts{resultStored: sealed.Stored, resultExpired: sealed.Expired})
+	g.metrics.add(counts{resultStored: sealed.Stored, resultExpired: sealed.Expired, resultPurged: sealed.Purged})
 	if sealed.Stored > 0 {
 		g.metrics.flush.Observe(time.Since(began).Seconds())
 	}
-	g.positions.reach(reached, time.Now())
+	if g.held.why == nil {
+		g.positions.reach(reached, time.Now())
+	}
 	return nil
 }
 
@@ -269,15 +280,14 @@ func (g *generation) insist(what string, do func() error) error {
 			if b.attempts > 1 {
 				g.log.Info("recovered", zap.String("from", what), zap.Int("attempts", b.attempts))
 			}
-			g.setTrouble(nil)
+			g.setTrouble(g.held.trouble())
 			return nil
 		}
 		if g.ctx.Err() != nil || errors.Is(err, store.ErrKeyLost) || errors.Is(err, errReplaced) {
 			return err
 		}
 		g.setTrouble(fmt.Errorf("%s: %w", what, err))
-		// A key that is on its way takes milliseconds; only then is it worth a line.
-		if b.worthSaying(time.Now(), errors.Is(err, keyring.ErrNoKey)) {
+		if b.worthSaying(time.Now(), false) {
 			g.log.Warn("ingest waits and tries again", zap.String("at", what), zap.Error(err))
 		}
 		if !b.wait(g.ctx) {

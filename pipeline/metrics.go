@@ -11,6 +11,7 @@ const (
 	resultStored      = "stored"
 	resultDuplicate   = "duplicate"    // delivered again within one generation
 	resultExpired     = "expired"      // its epoch was past its deadline
+	resultPurged      = "purged"       // its epoch was purged before its deadline: a warden's window is shorter
 	resultNoPolicy    = "no_policy"    // no policy matches, so it would have no deadline
 	resultTimeFuture  = "time_future"  // its time is after its record's stamp
 	resultStampFuture = "stamp_future" // its producer's stamp is ahead of our clock
@@ -48,7 +49,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}),
 		redisAhead: skew.WithLabelValues("redis"),
 	}
-	results := []string{resultStored, resultDuplicate, resultExpired, resultNoPolicy, resultTimeFuture, resultStampFuture}
+	results := []string{resultStored, resultDuplicate, resultExpired, resultPurged, resultNoPolicy, resultTimeFuture, resultStampFuture}
 	for _, refusal := range event.Refusals {
 		results = append(results, string(refusal))
 	}

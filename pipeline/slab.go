@@ -58,6 +58,16 @@ func (s *slab) add(c *choice, id record.ID, at int64, e *event.Event) {
 	s.bytes += recordSize
 }
 
+// keep copies records of another slab, which may then be erased.
+func (s *slab) keep(from *store.Batch) {
+	for i := range from.Records {
+		b := s.batch(from.Epoch, from.Deadline.UnixMilli())
+		b.Records = append(b.Records, from.Records[i]) // there is room: it stays in its block
+		b.Records[len(b.Records)-1].Move(s.text)
+		s.bytes += recordSize
+	}
+}
+
 // batch finds a batch of an epoch with room for a record; the latest is nearly always the one.
 func (s *slab) batch(epoch retention.Epoch, deadline int64) *store.Batch {
 	if s.latest < len(s.batches) && s.batches[s.latest].Epoch == epoch && len(s.batches[s.latest].Records) < len(block{}) {

@@ -57,6 +57,13 @@ func (n *MemoryNode) Lose() {
 	clear(n.marks)
 }
 
+// Drop forgets one epoch, as an eviction does.
+func (n *MemoryNode) Drop(epoch retention.Epoch) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.epochs, epoch)
+}
+
 // Publish implements Node.
 func (n *MemoryNode) Publish(_ context.Context, epoch retention.Epoch, deadline time.Time, contents Contents) error {
 	n.mu.Lock()
@@ -112,6 +119,14 @@ func (n *MemoryNode) Fetch(_ context.Context, epoch retention.Epoch, part Part) 
 		return maps.Clone(e.parts[part]), nil
 	}
 	return map[string][]byte{}, nil
+}
+
+// Purged implements Node.
+func (n *MemoryNode) Purged(_ context.Context, epoch retention.Epoch) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	mark, marked := n.marks[lineOf(epoch)]
+	return marked && epoch.Start <= mark, n.down
 }
 
 // Epochs implements Node.

@@ -36,6 +36,9 @@ type Node interface {
 	// Destroy deletes the epoch and raises the purged-through mark to it, in one
 	// atomic step. The mark is kept for keepMark. Destroying twice is no error.
 	Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error
+	// Purged reports whether the epoch is at or below its length's purged-through
+	// mark here: no key of it is taken any more.
+	Purged(ctx context.Context, epoch retention.Epoch) (bool, error)
 	// Epochs lists the epochs that have a key here, in no order: those of a policy
 	// that was removed or changed can't be reckoned from the present policies.
 	Epochs(ctx context.Context) ([]retention.Epoch, error)

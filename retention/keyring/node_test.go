@@ -72,6 +72,16 @@ func conform(t *testing.T, n keyring.Node) {
 	expect("a passed deadline", n.Publish(ctx, at(2), time.Now().Add(-time.Millisecond), key), keyring.ErrDestroyed)
 
 	expect("destroying", n.Destroy(ctx, at(1), time.Hour), nil)
+	purged := func(epoch retention.Epoch, want bool) {
+		t.Helper()
+		if got, err := n.Purged(ctx, epoch); err != nil || got != want {
+			t.Fatalf("%v: purged is %v, %v", epoch, got, err)
+		}
+	}
+	purged(at(0), true)
+	purged(at(1), true)
+	purged(at(2), false)
+	purged(retention.Epoch{Policy: "q", Start: at(1).Start, Length: length}, false)
 	expect("destroying again", n.Destroy(ctx, at(1), time.Hour), nil)
 	for _, part := range []keyring.Part{"public", "private", "wraps"} {
 		has(at(1), part, map[string][]byte{})

@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -108,6 +109,20 @@ func (n *RedisNode) Fetch(ctx context.Context, epoch retention.Epoch, part Part)
 		fields[field] = []byte(value)
 	}
 	return fields, nil
+}
+
+// Purged implements Node.
+func (n *RedisNode) Purged(ctx context.Context, epoch retention.Epoch) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	mark, err := n.client.Get(ctx, markKey(epoch)).Int64()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the mark of epoch %v: %w", epoch, err)
+	}
+	return epoch.Start <= mark, nil
 }
 
 // Epochs implements Node. A keyring is small, some hundred keys, so a scan of it

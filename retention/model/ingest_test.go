@@ -198,6 +198,12 @@ func (m *model) sealSteps(s *state, i int, does func(string, state)) {
 	call(&start, func(n state, up set) {
 		keys, _ := fetch(&n, up)
 		g, mine := &n.ingesters[i], n.sealsFor[g.writer]
+		if purged := up.has(0) && n.nodes[0].marked || up.has(1) && n.nodes[1].marked; purged && (keys == 0 || g.writer != 0 && !keys.has(mine)) {
+			g.writer, g.sequence = 0, 0
+			m.stored(&n, i)
+			does("Seal: purged", n)
+			return
+		}
 		if g.writer != 0 && !keys.has(mine) {
 			g.writer, g.sequence = 0, 0
 			m.leave(&n, i)

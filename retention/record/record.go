@@ -62,9 +62,14 @@ func (r Record) MarshalText() ([]byte, error) { return []byte("[record]"), nil }
 // Clone copies r's strings, which otherwise keep the whole payload that they
 // were decoded from.
 func (r Record) Clone() Record {
-	for _, field := range stringColumns {
-		s := field(&r)
-		*s = strings.Clone(*s)
-	}
+	r.Move(strings.Clone)
 	return r
+}
+
+// Move replaces each of r's strings by the copy that to makes of it.
+func (r *Record) Move(to func(string) string) {
+	for _, field := range stringColumns {
+		s := field(r)
+		*s = to(*s)
+	}
 }

@@ -382,11 +382,36 @@ func TestALostKeyIsNoticedAtTheNextBatch(t *testing.T) {
 		if _, err := y.writer.Seal(context.Background(), batches); !errors.Is(err, store.ErrKeyLost) {
 			t.Fatalf("sealing under a key that nobody can open: %v", err)
 		}
-		if _, err := y.writer.Seal(context.Background(), batches[:1]); err == nil {
-			t.Fatal("sealed without a key")
+		if sealed, err := y.writer.Seal(context.Background(), batches[:1]); err != nil || sealed.Stored > 0 || len(sealed.Waiting) != 1 {
+			t.Fatalf("sealed without a key: %+v, %v", sealed, err)
 		}
 		y.mint(t)
 		y.write(t, batches[:1])
+	})
+}
+
+// over is a node whose clock is ahead: to it every epoch has passed its deadline.
+type over struct{ *keyring.MemoryNode }
+
+func (over) Publish(context.Context, retention.Epoch, time.Time, keyring.Contents) error {
+	return keyring.ErrDestroyed
+}
+
+// Clocks can be set right, so what they refuse is no reason to give events up.
+func TestAKeyringThatIsAheadExpiresNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		records, batches := y.events(1, 10)
+		ring, err := keyring.New(over{y.node})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := store.NewWriter(ring, y.store).Seal(context.Background(), batches)
+		if err != nil || sealed.Purged+sealed.Expired+sealed.Stored > 0 || sealed.Lacking == nil {
+			t.Fatalf("of %d events %d purged, %d expired, %d stored (%v)", len(records), sealed.Purged, sealed.Expired, sealed.Stored, err)
+		}
 	})
 }
 

@@ -75,6 +75,13 @@ type Sealed struct {
 	Stored int
 	// Expired is how many were left out because their epoch is past its deadline.
 	Expired int
+	// Purged is how many were left out because their epoch was purged already,
+	// though its deadline has not come here: another warden's window is shorter.
+	Purged int
+	// Waiting are the batches that were left out because their epoch has no key,
+	// not yet or not any more, and Lacking says why; seal them again.
+	Waiting []Batch
+	Lacking error
 }
 
 type sealedGroup struct {
@@ -91,7 +98,7 @@ func NewWriter(ring *keyring.Keyring, store Store) *Writer {
 
 // Seal makes frames of the batches' records; afterwards nothing here holds
 // them. Batches of one epoch become the frames that one batch would have become.
-// keyring.ErrNoKey: an epoch's key is not minted yet; try again.
+// An epoch that can't be sealed holds up no other: see Sealed.
 // ErrKeyLost: read the last seconds again. A sealed batch that was never appended is forgotten, with the writers that sealed it.
 func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 	if w.pending {
@@ -113,7 +120,13 @@ func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 	sealers := make([]*sealer, len(epochs))
 	for i, e := range epochs {
 		var err error
-		if sealers[i], err = w.sealer(ctx, e.epoch, now); err != nil {
+		switch sealers[i], err = w.sealer(ctx, e.epoch, now); {
+		case errors.Is(err, keyring.ErrDestroyed):
+			sealed.Purged += e.records
+		case errors.Is(err, keyring.ErrNoKey):
+			sealed.Waiting = append(sealed.Waiting, e.batches...)
+			sealed.Lacking = fmt.Errorf("sealing for epoch %v: %w", e.epoch, err)
+		case err != nil:
 			return nil, fmt.Errorf("sealing for epoch %v: %w", e.epoch, err)
 		}
 	}
@@ -174,8 +187,29 @@ func (w *Writer) Append(ctx context.Context, sealed *Sealed) error {
 }
 
 // sealer gives the writer of an epoch's newest key, making one where there is
-// none, with its wrap in the keyring.
+// none, with its wrap in the keyring. ErrDestroyed: the epoch was purged, and can
+// have no key again. ErrNoKey: it may have one later.
 func (w *Writer) sealer(ctx context.Context, epoch retention.Epoch, now time.Time) (*sealer, error) {
+	s, err := w.currentSealer(ctx, epoch, now)
+	switch {
+	case errors.Is(err, keyring.ErrNoKey), errors.Is(err, keyring.ErrDestroyed), errors.Is(err, ErrKeyLost):
+		if w.ring.Purged(ctx, epoch) {
+			delete(w.sealers, epoch)
+			return nil, keyring.ErrDestroyed
+		}
+	}
+	switch {
+	case errors.Is(err, keyring.ErrDestroyed):
+		// By the nodes' clocks alone, which may be wrong: what is dropped now would
+		// be missed once they are right.
+		return nil, fmt.Errorf("%w: the keyring's clocks are past its deadline, ours is not", keyring.ErrNoKey)
+	case errors.Is(err, keyring.ErrNotBegun):
+		return nil, fmt.Errorf("%w: by the keyring's clocks it has not begun", keyring.ErrNoKey)
+	}
+	return s, err
+}
+
+func (w *Writer) currentSealer(ctx context.Context, epoch retention.Epoch, now time.Time) (*sealer, error) {
 	keys, err := w.ring.Public(ctx, epoch)
 	s := w.sealers[epoch]
 	lost := s != nil && !slices.ContainsFunc(keys, func(k keyring.Public) bool { return k.ID == s.key.ID })
