@@ -15,7 +15,7 @@ func (e *Policy) check() error {
 	p := retention.Policy{Name: e.Name, Window: e.Window, Epoch: e.Length}
 	length := e.Length.Milliseconds()
 	switch {
-	case p.Validate() != nil || length <= 0 || e.First%length != 0:
+	case p.Validate() != nil || length <= 0 || e.First%length != 0 || e.First > maxMillis || e.First < -maxMillis:
 		return errors.New("refusing a receipt: a policy that can't be")
 	case e.Basis != CleanBasis(e.Basis):
 		return errors.New("refusing a receipt: the basis is too long or not plain text")
@@ -58,7 +58,7 @@ func (e *Purged) check() error {
 }
 
 func (e *NeverMinted) check() error {
-	if e.Count < 1 || e.Count > 1<<32 || e.Epoch.Length <= 0 {
+	if e.Count < 1 || e.Count > 1<<32 || e.Epoch.Length <= 0 || e.Count > maxMillis/e.Epoch.Length {
 		return errors.New("refusing a receipt: counts that can't be")
 	}
 	return nil

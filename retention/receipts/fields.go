@@ -96,7 +96,8 @@ func (c *codec) epoch(v *retention.Epoch) {
 		return
 	}
 	parsed, err := retention.ParseEpoch(name)
-	if err != nil || parsed.String() != name {
+	// Beyond maxMillis sums would overflow.
+	if err != nil || parsed.String() != name || parsed.Length > maxMillis || parsed.Start > maxMillis || parsed.Start < -maxMillis {
 		c.fail()
 		return
 	}

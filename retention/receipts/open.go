@@ -3,6 +3,7 @@ package receipts
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -16,7 +17,8 @@ import (
 // Open opens the log in dir, and makes it, with a signing key of its own, where
 // dir is missing or empty. It reads the log through: one that its last checkpoint
 // does not describe is refused. Entries that a crash tore are cut off: nobody was
-// told that they were written.
+// told that they were written. A full disk does not keep it from opening, as the
+// purges of who opens it must go on: see Ready.
 func Open(dir string) (*Log, error) {
 	if err := os.MkdirAll(filepath.Join(dir, tiles.Dir), 0o700); err != nil {
 		return nil, fmt.Errorf("creating the receipts folder: %w", err)
@@ -36,10 +38,12 @@ func Open(dir string) (*Log, error) {
 }
 
 func (l *Log) open() (err error) {
-	if !exists(filepath.Join(l.dir, KeyFile)) {
-		if err := initialize(l.dir); err != nil {
-			return err
-		}
+	_, err = os.Stat(filepath.Join(l.dir, KeyFile))
+	if errors.Is(err, fs.ErrNotExist) { // and not merely out of sight
+		err = initialize(l.dir)
+	}
+	if err != nil {
+		return err
 	}
 	if l.identity, err = LoadIdentity(filepath.Join(l.dir, KeyFile)); err != nil {
 		return err
@@ -61,14 +65,17 @@ func (l *Log) open() (err error) {
 	if err := l.journal.file.Sync(); err != nil {
 		return fmt.Errorf("syncing the receipts' journal: %w", err)
 	}
-	return l.publish()
+	l.note(l.publish())
+	return nil
 }
 
 // initialize makes an empty log. The key comes last: with a key there must be a
 // log, and a log whose key is gone is never given another one, which would let it
 // begin anew unseen.
 func initialize(dir string) error {
-	if exists(filepath.Join(dir, tiles.Dir, "tile")) {
+	// Before anything is published entries are in the journal only.
+	journal, err := os.Stat(filepath.Join(dir, journalFile))
+	if err == nil && journal.Size() > int64(journalHeader) || exists(filepath.Join(dir, tiles.Dir, "tile")) {
 		return fmt.Errorf("%s has receipts but %s is gone: put it back, or move the folder away to begin another log", dir, KeyFile)
 	}
 	id, text, err := generateIdentity(newOrigin("mayfly"))

@@ -57,7 +57,7 @@ type Log struct {
 	state   sync.Mutex
 	ledger  *ledger
 	counts  map[string]int64 // by type
-	trouble error            // why the checkpoint lags behind
+	trouble error            // why the last attempt to write or to publish failed
 }
 
 // batch is the entries of one caller: all are written, or none.
@@ -108,6 +108,9 @@ func (l *Log) Record(ctx context.Context, entries ...Entry) error {
 	l.waiting = nil
 	l.queue.Unlock()
 	err := l.write(batches)
+	if err != nil {
+		l.note(err)
+	}
 	for _, b := range batches {
 		b.done, b.err = true, err
 	}
@@ -140,11 +143,15 @@ func (l *Log) write(batches []*batch) error {
 		}
 	}
 	// From here on the entries are written: a restart would publish them.
-	err := l.publish()
-	l.state.Lock()
-	l.trouble = err
-	l.state.Unlock()
+	l.note(l.publish())
 	return nil
+}
+
+// note keeps what Ready says.
+func (l *Log) note(trouble error) {
+	l.state.Lock()
+	defer l.state.Unlock()
+	l.trouble = trouble
 }
 
 // take adds an entry that is durable.
@@ -179,14 +186,37 @@ func (l *Log) Policies() map[string]*Policy {
 	return policies
 }
 
-// Ready says why the log's checkpoint lags behind; nil: it doesn't.
+// Ready says why the log took on no entry when it was last asked to, or why its
+// checkpoint lags behind; nil: neither. It tries again by itself: who is sent no
+// more work until it is ready would never find out.
 func (l *Log) Ready() error {
 	l.state.Lock()
-	defer l.state.Unlock()
-	if l.trouble != nil {
-		return fmt.Errorf("publishing the receipt log: %w", l.trouble)
+	trouble := l.trouble
+	l.state.Unlock()
+	if trouble == nil {
+		return nil
+	}
+	if l.commit.TryLock() { // else somebody is trying
+		if trouble = l.tryAgain(); trouble == nil || !errors.Is(trouble, ErrClosed) {
+			l.note(trouble)
+		}
+		l.commit.Unlock()
+	}
+	if trouble != nil {
+		return fmt.Errorf("writing the receipt log: %w", trouble)
 	}
 	return nil
+}
+
+// tryAgain publishes what is pending and finds out whether another entry would fit.
+func (l *Log) tryAgain() error {
+	if l.journal == nil {
+		return ErrClosed
+	}
+	if err := l.publish(); err != nil {
+		return err
+	}
+	return l.journal.probe()
 }
 
 // Size is the number of entries.

@@ -317,3 +317,45 @@ func TestAppendRefusesWhatIsNoReceipt(t *testing.T) {
 		t.Errorf("written: %+v", got)
 	}
 }
+
+// A key that is gone is never replaced while there are entries, published or not.
+func TestNoNewKeyForAnOldLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, dir)
+	tile := filepath.Join(dir, tiles.Dir, "tile")
+	if err := os.WriteFile(tile, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, l) // durable in the journal alone
+	_ = l.Close()
+	remove(t, tile)
+	remove(t, filepath.Join(dir, KeyFile))
+	if l, err := Open(dir); err == nil {
+		_ = l.Close()
+		t.Error("a log that had an entry began anew")
+	}
+}
+
+// A key that can't be looked at, for now, is not one that is gone.
+func TestAKeyOutOfSight(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	_ = open(t, dir).Close()
+	remove(t, filepath.Join(dir, KeyFile))
+	if err := os.Symlink(KeyFile, filepath.Join(dir, KeyFile)); err != nil { // a loop: it can't be followed
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(dir, PubFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Open(dir); err == nil {
+		_ = l.Close()
+		t.Error("opened without its key")
+	}
+	after, err := os.ReadFile(filepath.Join(dir, PubFile))
+	if err != nil || string(before) != string(after) {
+		t.Errorf("the log was given another key: %v", err)
+	}
+}

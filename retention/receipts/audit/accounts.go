@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -138,7 +139,7 @@ func (t term) window() int64 { return t.policy.Window.Milliseconds() }
 
 // terms orders the policy entries of all logs by time and says which epochs each
 // owes. Several processes that announce the same terms announce them once.
-func (a *accounts) terms() map[string][]term {
+func (a *accounts) terms() (map[string][]term, error) {
 	slices.SortStableFunc(a.policies, func(x, y *receipts.Policy) int { return x.Time.Compare(y.Time) })
 	slices.SortStableFunc(a.removals, func(x, y *receipts.Removed) int { return x.Time.Compare(y.Time) })
 	terms := map[string][]term{}
@@ -153,10 +154,12 @@ func (a *accounts) terms() map[string][]term {
 	}
 	for _, p := range a.policies {
 		remove(p.Time)
-		terms[p.Name] = addTerm(terms[p.Name], p)
+		if terms[p.Name] = addTerm(terms[p.Name], p); len(terms[p.Name]) > maxTerms {
+			return nil, errors.New("a policy has more changes than can be judged")
+		}
 	}
 	remove(time.UnixMilli(math.MaxInt64 / int64(time.Millisecond)))
-	return terms
+	return terms, nil
 }
 
 func addTerm(list []term, p *receipts.Policy) []term {

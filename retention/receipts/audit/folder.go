@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -44,7 +45,8 @@ func (t *trust) openLogs(folders []string) ([]*logCopy, error) {
 		if inner := filepath.Join(folder, tiles.Dir); exists(filepath.Join(inner, tiles.Checkpoint)) {
 			l.folder = inner
 		}
-		text, err := os.ReadFile(filepath.Join(l.folder, tiles.Checkpoint))
+		text, err := l.readUpTo(maxCheckpoint, tiles.Checkpoint)
+		text = slices.Clone(text) // the next read overwrites it
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("log in %s: there is no checkpoint, so this is no log or a truncated one", folder)
 		}
@@ -253,19 +255,26 @@ func (l *logCopy) locate(before int64, leaves []tlog.Hash, stored []byte) {
 // maxFile bounds what is read: a bundle of entries of the largest size.
 const maxFile = tiles.Width * (2 + tiles.MaxEntry)
 
-// read reads a file of the log, or the wider one that replaced it. The next read
-// overwrites what it gives.
+// read reads a file of the log, or the wider one that replaced it.
 func (l *logCopy) read(name, wider string) ([]byte, error) {
-	file, err := os.Open(filepath.Join(l.folder, filepath.FromSlash(name)))
+	data, err := l.readUpTo(maxFile, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		file, err = os.Open(filepath.Join(l.folder, filepath.FromSlash(wider)))
+		return l.readUpTo(maxFile, wider)
 	}
+	return data, err
+}
+
+// readUpTo reads a file of at most so many bytes. The next read overwrites what it
+// gives. Whoever made the folder may have put a pipe into it, which opening would
+// wait for.
+func (l *logCopy) readUpTo(most int64, name string) ([]byte, error) {
+	file, err := os.OpenFile(filepath.Join(l.folder, filepath.FromSlash(name)), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxFile {
+	if err != nil || !info.Mode().IsRegular() || info.Size() > most {
 		return nil, errors.New("not a file of a log")
 	}
 	l.buffer = slices.Grow(l.buffer[:0], int(info.Size()))[:info.Size()]

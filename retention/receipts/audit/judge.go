@@ -73,8 +73,13 @@ type judge struct {
 	policy   *PolicyResult
 }
 
-// maxSteps bounds the work that a policy entry can ask for.
-const maxSteps = 100_000_000
+// What bounds the work that entries can ask for.
+const (
+	maxSteps = 2_000_000_000 // an epoch takes stepsPerEpoch, and one for each run and each change to look through
+	maxTerms = 10_000        // changes of one policy
+
+	stepsPerEpoch = 20
+)
 
 func (a *accounts) judge(r *Result, o Options) error {
 	j := &judge{accounts: a, result: r, from: math.MinInt64, to: o.To.UnixMilli(), grace: o.Grace.Milliseconds()}
@@ -82,7 +87,10 @@ func (a *accounts) judge(r *Result, o Options) error {
 		j.from = o.From.UnixMilli()
 	}
 	r.Lookups, r.Assurance, r.Policies, r.Findings = a.lookups, cmp.Or(a.assurance, "unattested"), []PolicyResult{}, []Finding{}
-	terms := a.terms()
+	terms, err := a.terms()
+	if err != nil {
+		return err
+	}
 	for _, name := range sortedKeys(terms) {
 		list := terms[name]
 		last := list[len(list)-1]
@@ -155,10 +163,13 @@ func (j *judge) term(t term, all []term) error {
 		// A key's own deadline may be a little off the terms': look a window back.
 		start = max(start, (j.from-2*window)/length*length)
 	}
-	for ; start < t.until && start+window+j.grace <= j.to; start += length {
-		if j.steps++; j.steps > maxSteps {
+	end := min(t.until, j.to-window-j.grace+1) // no epoch starts at or after it
+	if start < end {
+		if j.steps += (end - start + length - 1) / length * (stepsPerEpoch + int64(len(s.runs)+len(all))); j.steps > maxSteps {
 			return errors.New("more epochs than can be judged at once: narrow --from and --to")
 		}
+	}
+	for ; start < end; start += length {
 		j.epoch(retention.Epoch{Policy: t.policy.Name, Start: start, Length: length}, s, start+window, all)
 	}
 	return nil
