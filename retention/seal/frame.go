@@ -19,9 +19,16 @@ const (
 // Views are the views that hold records.
 var Views = []View{ByAddress, ByAccount}
 
+// edge marks the views of what was sealed before Kafka.
+const edge View = 0x80
+
+// AtEdge is the view of frames that were sealed before Kafka: such a frame does
+// not open as one that ingest has sealed and stored, nor the other way.
+func (v View) AtEdge() View { return v | edge }
+
 // String is the view's name in keys.
 func (v View) String() string {
-	switch v {
+	switch v &^ edge {
 	case ByAddress:
 		return "ip"
 	case ByAccount:
@@ -63,6 +70,7 @@ const (
 	headLength   = 1 + len(WriterID{})
 	tagLength    = 16
 	maxSequence  = 1 << 62
+	maxShard     = 1<<24 - 1
 )
 
 // ParseFrame reads the head of a stored frame. Whether the rest is genuine
