@@ -37,8 +37,9 @@ type Key struct {
 	Public
 	private seal.PrivateKey
 
-	mu      sync.Mutex // guards readers, which only grow
+	mu      sync.Mutex // guards both
 	readers map[seal.WriterID]*seal.Reader
+	edge    map[seal.WrapID]*seal.Reader // of what was sealed before Kafka
 }
 
 // NewOpener makes a reader's hold on ring.

@@ -4,6 +4,8 @@
 package record
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -18,6 +20,16 @@ type ID struct {
 	Partition int32
 	Offset    int64
 	Index     uint32 // among the events of a batch that was sealed at the edge, which is one Kafka record; else 0
+}
+
+// Compare orders by topic, partition, offset and index.
+func (id ID) Compare(other ID) int {
+	return cmp.Or(
+		bytes.Compare(id.Topic[:], other.Topic[:]),
+		cmp.Compare(id.Partition, other.Partition),
+		cmp.Compare(id.Offset, other.Offset),
+		cmp.Compare(id.Index, other.Index),
+	)
 }
 
 // Ports is the source port of a connection (RFC 6302), or the block of ports

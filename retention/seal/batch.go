@@ -78,7 +78,7 @@ func (b *Batch) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b.Frames)))
 	for i := range b.Frames {
 		f := &b.Frames[i]
-		dst = append(dst, byte(f.Place.View&^edge))
+		dst = append(dst, byte(f.Place.View.Stored()))
 		dst = binary.AppendUvarint(dst, uint64(f.Place.Shard))
 		dst = binary.AppendUvarint(dst, uint64(len(f.Segment())))
 		dst = append(dst, f.Segment()...)

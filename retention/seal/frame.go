@@ -26,9 +26,12 @@ const edge View = 0x80
 // not open as one that ingest has sealed and stored, nor the other way.
 func (v View) AtEdge() View { return v | edge }
 
+// Stored is the view in which ingest stores what was sealed AtEdge.
+func (v View) Stored() View { return v &^ edge }
+
 // String is the view's name in keys.
 func (v View) String() string {
-	switch v &^ edge {
+	switch v.Stored() {
 	case ByAddress:
 		return "ip"
 	case ByAccount:

@@ -139,9 +139,8 @@ func (y *system) check(t *testing.T, written []record.Record, complete bool) {
 		for _, r := range answer.Records {
 			got = append(got, r.ID)
 		}
-		byID := func(a, b record.ID) int { return int(a.Offset - b.Offset) }
-		slices.SortFunc(want, byID)
-		slices.SortFunc(got, byID)
+		slices.SortFunc(want, record.ID.Compare)
+		slices.SortFunc(got, record.ID.Compare)
 		if !slices.Equal(got, want) {
 			t.Fatalf("a query finds %d records, want %d", len(got), len(want))
 		}
@@ -204,8 +203,7 @@ func TestEveryFaultOfAnAppendLeavesEachRecordOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for seed := range uint64(20) {
-			memory := store.NewMemory()
-			y := newSystem(t, &halving{faulty{memory, rand.New(rand.NewPCG(seed, 2))}})
+			y := newFaulty(t, seed)
 			y.mint(t)
 			var written []record.Record
 			for i := range uint64(4) {
@@ -216,6 +214,10 @@ func TestEveryFaultOfAnAppendLeavesEachRecordOnce(t *testing.T) {
 			y.check(t, written, true)
 		}
 	})
+}
+
+func newFaulty(t testing.TB, seed uint64) *system {
+	return newSystem(t, &halving{faulty{store.NewMemory(), rand.New(rand.NewPCG(seed, 2))}})
 }
 
 // halving drops the empty manifest that a half-applied append leaves in memory.

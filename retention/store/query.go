@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"net/netip"
 	"time"
@@ -30,15 +29,13 @@ type Answer struct {
 	Complete bool
 	// Truncated says that Limit cut the records off.
 	Truncated bool
+	// Refused counts what was sealed at the edge, lies where the subject would be,
+	// and either does not open or is nothing that ingest would have taken. It
+	// makes no answer incomplete: it was never an event.
+	Refused int
 }
 
 // compareRecords orders records by time, then identity.
 func compareRecords(a, b record.Record) int {
-	return cmp.Or(
-		cmp.Compare(a.Time, b.Time),
-		bytes.Compare(a.ID.Topic[:], b.ID.Topic[:]),
-		cmp.Compare(a.ID.Partition, b.ID.Partition),
-		cmp.Compare(a.ID.Offset, b.ID.Offset),
-		cmp.Compare(a.ID.Index, b.ID.Index),
-	)
+	return cmp.Or(cmp.Compare(a.Time, b.Time), a.ID.Compare(b.ID))
 }

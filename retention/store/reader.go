@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,7 @@ type Reader struct {
 	policies retention.Policies
 	keys     *keyring.Opener
 	store    Store
+	refused  atomic.Uint64
 }
 
 // NewReader makes a reader of the epochs of policies.
@@ -99,6 +101,7 @@ type search struct {
 	mu       sync.Mutex // guards the results of frames that are opened side by side
 	found    map[record.ID]hit
 	complete bool
+	refused  int
 }
 
 type hit struct {
@@ -265,16 +268,22 @@ func (s *search) open(ctx context.Context, c chunk, frames []seal.Frame) error {
 	}
 	seen := make(map[frameID]struct{}, len(frames))
 	var records []record.Record
+	var edge segments
 	for i := range frames {
 		f := &frames[i]
 		if _, again := seen[frameID{f.Writer, f.Sequence}]; again {
 			continue
 		}
 		payload, err := s.openFrame(ctx, c.key, f)
-		if err == nil {
-			records, err = record.Decode(records[:0], payload)
+		records = records[:0]
+		switch {
+		case err != nil:
+		case isEdge(payload):
+			err = edge.add(payload)
+		default:
+			records, err = record.Decode(records, payload)
+			clear(payload)
 		}
-		clear(payload)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -285,7 +294,7 @@ func (s *search) open(ctx context.Context, c chunk, frames []seal.Frame) error {
 		seen[frameID{f.Writer, f.Sequence}] = struct{}{}
 		s.keep(records, c.deadline)
 	}
-	return nil
+	return s.openEdge(ctx, c, &edge)
 }
 
 func (s *search) keep(records []record.Record, deadline time.Time) {
@@ -318,7 +327,7 @@ func (s *search) incomplete() {
 
 // answer sorts what was found and leaves out what is due by now.
 func (s *search) answer(now time.Time) Answer {
-	a := Answer{Complete: s.complete}
+	a := Answer{Complete: s.complete, Refused: s.refused}
 	for _, h := range s.found {
 		if h.deadline.After(now) {
 			a.Records = append(a.Records, h.record)

@@ -26,6 +26,7 @@ type Batch struct {
 	// batch is expired, whatever the keyring says.
 	Deadline time.Time
 	Records  []record.Record
+	Edge     *EdgeBatch // instead of Records: what came from Kafka sealed already
 	wiped    bool
 }
 
@@ -54,6 +55,7 @@ type Writer struct {
 	ring    *keyring.Keyring
 	store   Store
 	sealers map[retention.Epoch]*sealer
+	edge    map[edgeKey]*edgeSealer
 	pending bool // a sealed batch is not appended yet
 	encoder record.Encoder
 	plan    plan
@@ -78,6 +80,9 @@ type Sealed struct {
 	// Purged is how many were left out because their epoch was purged already,
 	// though its deadline has not come here: another warden's window is shorter.
 	Purged int
+	// Unreadable is how many were left out because nothing will ever open them: they
+	// were sealed at the edge to a key that no keyring node has, or lie about its shards.
+	Unreadable int
 	// Waiting are the batches that were left out because their epoch has no key,
 	// not yet or not any more, and Lacking says why; seal them again.
 	Waiting []Batch
@@ -93,7 +98,7 @@ type sealedGroup struct {
 
 // NewWriter makes a writer of the IP log.
 func NewWriter(ring *keyring.Keyring, store Store) *Writer {
-	return &Writer{ring: ring, store: store, sealers: map[retention.Epoch]*sealer{}}
+	return &Writer{ring: ring, store: store, sealers: map[retention.Epoch]*sealer{}, edge: map[edgeKey]*edgeSealer{}}
 }
 
 // Seal makes frames of the batches' records; afterwards nothing here holds
@@ -102,21 +107,15 @@ func NewWriter(ring *keyring.Keyring, store Store) *Writer {
 // ErrKeyLost: read the last seconds again. A sealed batch that was never appended is forgotten, with the writers that sealed it.
 func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 	if w.pending {
+		clear(w.edge)
 		clear(w.sealers) // their sequences have gaps now, which readers would take for a loss
 		w.pending = false
 	}
 	now := time.Now()
 	w.retire(now)
 	sealed := &Sealed{}
-	living := make([]Batch, 0, len(batches))
-	for i := range batches {
-		if batches[i].Wipe(now) {
-			sealed.Expired += len(batches[i].Records)
-		} else {
-			living = append(living, batches[i])
-		}
-	}
-	epochs := groupByEpoch(living)
+	plain, edge := sealed.living(batches, now)
+	epochs := groupByEpoch(plain)
 	sealers := make([]*sealer, len(epochs))
 	for i, e := range epochs {
 		var err error
@@ -130,11 +129,18 @@ func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 			return nil, fmt.Errorf("sealing for epoch %v: %w", e.epoch, err)
 		}
 	}
+	groups, err := w.edgeGroups(ctx, sealed, edge, now)
+	if err != nil {
+		return nil, err
+	}
 	for i, e := range epochs {
 		if s := sealers[i]; s != nil && e.records > 0 {
 			sealed.groups = append(sealed.groups, w.seal(s, e))
 			sealed.Stored += e.records
 		}
+	}
+	for _, g := range groups {
+		w.sealEdge(sealed, g)
 	}
 	w.pending = len(sealed.groups) > 0
 	return sealed, nil
@@ -239,11 +245,20 @@ func (w *Writer) currentSealer(ctx context.Context, epoch retention.Epoch, now t
 // make a wrap for each.
 func (w *Writer) retire(now time.Time) {
 	for epoch, s := range w.sealers {
-		length := time.Duration(epoch.Length) * time.Millisecond
-		if now.Sub(s.made) >= length+lingering || !now.Before(s.key.Deadline) {
+		if s.outlived(now) {
 			delete(w.sealers, epoch)
 		}
 	}
+	for k, s := range w.edge {
+		if s.outlived(now) {
+			delete(w.edge, k)
+		}
+	}
+}
+
+func (s *sealer) outlived(now time.Time) bool {
+	length := time.Duration(s.key.Epoch.Length) * time.Millisecond
+	return now.Sub(s.made) >= length+lingering || !now.Before(s.key.Deadline)
 }
 
 func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
@@ -266,4 +281,11 @@ func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
 }
 
 // Holding reports whether a frame key of the epoch is in memory.
-func (w *Writer) Holding(epoch retention.Epoch) bool { return w.sealers[epoch] != nil }
+func (w *Writer) Holding(epoch retention.Epoch) bool {
+	for k := range w.edge {
+		if k.epoch == epoch {
+			return true
+		}
+	}
+	return w.sealers[epoch] != nil
+}
