@@ -65,12 +65,17 @@ func (e *NeverMinted) check() error {
 }
 
 func (e *Looked) check() error {
-	if len(e.ID) < 1 || len(e.ID) > 64 || strings.ContainsFunc(e.ID, func(r rune) bool {
-		return (r < 'A' || r > 'Z') && (r < '0' || r > '9')
-	}) {
+	if !plainID(e.ID) {
 		return errors.New("refusing a receipt: not an id")
 	}
 	return e.Lookup.check()
+}
+
+// plainID accepts what rand.Text makes.
+func plainID(id string) bool {
+	return len(id) >= 1 && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	})
 }
 
 // isHex accepts n lower-case hexadecimal digits.

@@ -20,7 +20,7 @@ const (
 )
 
 // Types are all of them.
-var Types = []string{TypePolicy, TypeRemoved, TypeKey, TypePurged, TypeNeverMinted, TypeLookup}
+var Types = []string{TypePolicy, TypeRemoved, TypeKey, TypePurged, TypeNeverMinted, TypeLookup, TypeCanary, TypePlanted}
 
 // Bounds of entries.
 const (
@@ -33,7 +33,7 @@ const (
 const Grace = time.Second
 
 // Entry is one typed entry of a log: *Policy, *Removed, *Key, *Purged,
-// *NeverMinted or *Looked.
+// *NeverMinted, *Looked, *Canary or *Planted.
 type Entry interface {
 	Type() string
 	// When is the time at which the entry was written, by the log's own clock.
@@ -192,6 +192,10 @@ func newEntry(name string) Entry {
 		return &NeverMinted{}
 	case TypeLookup:
 		return &Looked{}
+	case TypeCanary:
+		return &Canary{}
+	case TypePlanted:
+		return &Planted{}
 	}
 	return nil
 }

@@ -27,6 +27,9 @@ func samples() []Entry {
 		&Purged{Epoch: e, Deadline: deadline, At: deadline.Add(time.Hour), Late: true, KeyCount: 0, Nodes: 1, Records: 7, Facts: facts},
 		&NeverMinted{Epoch: e, Deadline: deadline, Count: 3, At: deadline},
 		&Looked{ID: "ABCDEF234", Lookup: sample()},
+		&Canary{Epoch: e, Deadline: deadline, At: deadline.Add(3 * time.Second), Found: 812, Frames: 2, Keys: 2, Nodes: 2, Caches: 1},
+		&Canary{Epoch: e, Deadline: deadline, At: deadline, Found: -1, Unanswered: 1, Failures: []string{FailureKey, FailureRead}},
+		&Planted{ID: "ABCDEF236", Commitment: strings.Repeat("0f", 32), Count: 20},
 		&Looked{ID: "ABCDEF235", Lookup: Lookup{Case: "A-1", Reason: "test", Subject: "batch", Batch: 12}},
 	}
 	for _, e := range entries {
