@@ -1,10 +1,12 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"mayfly/retention"
@@ -29,12 +31,12 @@ func newEntry(epoch retention.Epoch, deadline time.Time, shards uint32, kek KEK)
 	if _, err := rand.Read(p.Layout[:]); err != nil {
 		return Public{}, nil, fmt.Errorf("drawing a layout key: %w", err)
 	}
-	secret, err := private.Bytes()
+	exported, err := private.Bytes()
 	if err != nil {
 		return Public{}, nil, fmt.Errorf("exporting the private key of epoch %v: %w", epoch, err)
 	}
-	wrapped, err := kek.Wrap(deadline, secret, p.associated())
-	clear(secret)
+	wrapped, err := p.wrap(kek, exported)
+	clear(exported)
 	if err != nil {
 		// Not wrapped: a key-encryption key that is ahead of a living epoch has
 		// lost it, which must not pass for the epoch's own end.
@@ -43,8 +45,43 @@ func newEntry(epoch retention.Epoch, deadline time.Time, shards uint32, kek KEK)
 	return p, wrapped, nil
 }
 
-// associated binds a wrapped private key to its epoch and id.
-func (p *Public) associated() []byte { return []byte(p.Epoch.String() + " " + p.ID.String()) }
+// wrap makes the private part of a key: the deadline that it is wrapped for (8
+// bytes), and the wrap. The deadline is beside the wrap because nodes may have
+// different ones for a while, after a window was shortened.
+func (p *Public) wrap(kek KEK, private []byte) ([]byte, error) {
+	wrapped, err := kek.Wrap(p.Deadline, private, p.associated(p.Deadline))
+	if err != nil {
+		return nil, err
+	}
+	return append(binary.BigEndian.AppendUint64(nil, uint64(p.Deadline.UnixMilli())), wrapped...), nil
+}
+
+// unwrap is the inverse of wrap, and brings p's deadline forward to the wrap's.
+func (p *Public) unwrap(kek KEK, part []byte) ([]byte, error) {
+	if len(part) < 8 {
+		return nil, errEntry
+	}
+	deadline := time.UnixMilli(int64(binary.BigEndian.Uint64(part)))
+	if deadline.Before(p.Deadline) {
+		p.Deadline = deadline
+	}
+	return kek.Unwrap(deadline, part[8:], p.associated(deadline))
+}
+
+// associated binds a wrapped private key to its epoch, id and deadline.
+func (p *Public) associated(deadline time.Time) []byte {
+	return []byte(p.Epoch.String() + " " + p.ID.String() + " " + strconv.FormatInt(deadline.UnixMilli(), 10))
+}
+
+// deadlineAt is where the public and the private part have the deadline.
+var deadlineAt = map[Part]int{partPublic: 9, partPrivate: 0}
+
+// sooner reports whether field b of a part is for an earlier deadline than a: the
+// one change that an entry can see.
+func sooner(part Part, a, b []byte) bool {
+	at, has := deadlineAt[part]
+	return has && len(a) >= at+8 && len(b) >= at+8 && bytes.Compare(b[at:at+8], a[at:at+8]) < 0
+}
 
 // marshal writes version (1), minted (8), deadline (8), shards (4), layout key
 // (16), public key.

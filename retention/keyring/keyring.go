@@ -15,6 +15,7 @@ package keyring
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -129,6 +130,22 @@ func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time
 	return contents.publics(epoch)
 }
 
+// Shorten brings the keys of an epoch forward to deadline where theirs is later:
+// each is wrapped anew, so that the key-encryption key can't open it any longer
+// than that. What was copied from a node before stays what it was.
+func (k *Keyring) Shorten(ctx context.Context, epoch retention.Epoch, deadline time.Time, kek KEK) error {
+	contents, err := k.contents(ctx, epoch)
+	if err != nil {
+		return err
+	}
+	if err := contents.shorten(epoch, deadline, kek); err != nil {
+		return err
+	}
+	return k.onAny(ctx, func(ctx context.Context, _ int, n Node) (bool, error) {
+		return true, n.Publish(ctx, epoch, deadline, contents)
+	})
+}
+
 // contents unites what the nodes have of an epoch.
 func (k *Keyring) contents(ctx context.Context, epoch retention.Epoch) (Contents, error) {
 	fields := make([]map[string][]byte, len(parts))
@@ -157,13 +174,40 @@ func (c Contents) opens(epoch retention.Epoch, kek KEK) bool {
 		return false
 	}
 	for _, public := range publics {
-		secret, err := kek.Unwrap(public.Deadline, c[partPrivate][public.ID.String()], public.associated())
-		clear(secret)
+		unwrapped, err := public.unwrap(kek, c[partPrivate][public.ID.String()])
+		clear(unwrapped)
 		if err == nil {
 			return true
 		}
 	}
 	return false
+}
+
+// shorten wraps every key with a later deadline anew.
+func (c Contents) shorten(epoch retention.Epoch, deadline time.Time, kek KEK) error {
+	publics, err := c.publics(epoch)
+	if err != nil {
+		return err
+	}
+	for _, public := range publics {
+		id := public.ID.String()
+		wrapped := c[partPrivate][id]
+		if !sooner(partPrivate, wrapped, binary.BigEndian.AppendUint64(nil, uint64(deadline.UnixMilli()))) && !deadline.Before(public.Deadline) {
+			continue
+		}
+		unwrapped, err := public.unwrap(kek, wrapped)
+		if public.Deadline = deadline; err == nil {
+			wrapped, err = public.wrap(kek, unwrapped)
+			clear(unwrapped)
+			if err != nil {
+				return fmt.Errorf("wrapping the key of epoch %v for an earlier deadline: %w", epoch, err)
+			}
+			c[partPrivate][id] = wrapped
+		}
+		// A key that this key-encryption key does not open is nobody's to wrap.
+		c[partPublic][id] = public.marshal()
+	}
+	return nil
 }
 
 func (c Contents) publics(epoch retention.Epoch) ([]Public, error) {
@@ -265,7 +309,9 @@ func (k *Keyring) fetch(ctx context.Context, epoch retention.Epoch, part Part) (
 	union := map[string][]byte{}
 	for _, fields := range answers {
 		for name, value := range fields {
-			union[name] = value
+			if before, there := union[name]; !there || sooner(part, before, value) {
+				union[name] = value
+			}
 		}
 	}
 	return union, nil

@@ -100,7 +100,7 @@ func (n *MemoryNode) Publish(_ context.Context, epoch retention.Epoch, deadline 
 			e.parts[part] = map[string][]byte{}
 		}
 		for field, value := range fields {
-			if _, there := e.parts[part][field]; !there {
+			if before, there := e.parts[part][field]; !there || sooner(part, before, value) {
 				e.parts[part][field] = bytes.Clone(value)
 			}
 		}

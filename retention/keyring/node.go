@@ -24,7 +24,8 @@ type Contents map[Part]map[string][]byte
 
 // Node is one key server.
 type Node interface {
-	// Publish adds fields to an epoch, never replacing one, and gives each part
+	// Publish adds fields to an epoch, replacing one only by the same key for an
+	// earlier deadline, and gives each part
 	// an absolute expiry at deadline, never a later one than it has. It is one
 	// atomic step by the node's own clock. It refuses with ErrDestroyed when the
 	// epoch is at or below its length's purged-through mark or its deadline has passed,

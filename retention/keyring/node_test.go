@@ -68,6 +68,17 @@ func conform(t *testing.T, n keyring.Node) {
 	expect("replacing", n.Publish(ctx, at(1), later, keyring.Contents{"public": {"00": []byte("evil")}}), nil)
 	has(at(1), "public", map[string][]byte{"00": []byte("pub")})
 
+	at8 := func(deadline byte, rest string) []byte { return append([]byte{0, 0, 0, 0, 0, 0, 0, deadline}, rest...) }
+	for _, step := range []struct{ give, keep []byte }{
+		{at8(7, "wrap"), at8(7, "wrap")}, {at8(9, "later"), at8(7, "wrap")}, {at8(7, "again"), at8(7, "wrap")}, {at8(6, "sooner"), at8(6, "sooner")},
+	} {
+		expect("another deadline", n.Publish(ctx, at(3), later, keyring.Contents{
+			"public": {"02": append([]byte("\x01 minted "), step.give...)}, "private": {"02": step.give},
+		}), nil)
+		has(at(3), "private", map[string][]byte{"02": step.keep})
+		has(at(3), "public", map[string][]byte{"02": append([]byte("\x01 minted "), step.keep...)})
+	}
+
 	expect("a future epoch", n.Publish(ctx, at(100), later, key), keyring.ErrNotBegun)
 	expect("a passed deadline", n.Publish(ctx, at(2), time.Now().Add(-time.Millisecond), key), keyring.ErrDestroyed)
 

@@ -71,7 +71,7 @@ func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch, needed ...seal
 		if holdsAll(before, []seal.KeyID{public.ID}) {
 			continue
 		}
-		private, err := o.unwrap(public, wrapped[public.ID.String()])
+		private, err := o.unwrap(&public, wrapped[public.ID.String()])
 		if err != nil {
 			continue // a lost key; who finds frames under it says so
 		}
@@ -96,13 +96,13 @@ func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch, needed ...seal
 	return slices.Clone(entry.keys), nil
 }
 
-func (o *Opener) unwrap(public Public, wrapped []byte) (seal.PrivateKey, error) {
-	secret, err := o.kek.Unwrap(public.Deadline, wrapped, public.associated())
+func (o *Opener) unwrap(public *Public, part []byte) (seal.PrivateKey, error) {
+	unwrapped, err := public.unwrap(o.kek, part)
 	if err != nil {
 		return seal.PrivateKey{}, err
 	}
-	defer clear(secret)
-	return seal.ParsePrivateKey(secret)
+	defer clear(unwrapped)
+	return seal.ParsePrivateKey(unwrapped)
 }
 
 func holdsAll(keys []*Key, ids []seal.KeyID) bool {

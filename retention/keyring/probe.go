@@ -70,7 +70,7 @@ func (c Copy) Break(kek KEK) map[seal.KeyID]seal.PrivateKey {
 		return broken
 	}
 	for _, public := range publics {
-		secret, err := kek.Unwrap(public.Deadline, c.contents[partPrivate][public.ID.String()], public.associated())
+		secret, err := public.unwrap(kek, c.contents[partPrivate][public.ID.String()])
 		if err != nil {
 			continue
 		}

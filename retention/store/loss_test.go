@@ -311,3 +311,35 @@ func TestWipeIsForGood(t *testing.T) {
 		t.Fatal("erased records count as living after the clock was set back")
 	}
 }
+
+// noted is a store that notes until when it was to keep what.
+type noted struct {
+	store.Store
+	deadlines []time.Time
+}
+
+func (n *noted) Append(ctx context.Context, deadline time.Time, frames []seal.Frame, manifest seal.Frame) error {
+	n.deadlines = append(n.deadlines, deadline)
+	return n.Store.Append(ctx, deadline, frames, manifest)
+}
+
+// A window is shortened while a writer with the old configuration writes on.
+func TestAWriterFollowsAShortenedKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := &noted{Store: store.NewMemory()}
+		y := newSystem(t, n)
+		y.mint(t)
+		_, batches := y.events(1, 10)
+		y.write(t, batches[:1])
+		epoch := batches[0].Epoch
+		deadline := epoch.Deadline(y.policy.Window - 10*time.Second)
+		if err := y.ring.Shorten(context.Background(), epoch, deadline, y.kek); err != nil {
+			t.Fatal(err)
+		}
+		y.write(t, batches[:1])
+		if last := n.deadlines[len(n.deadlines)-1]; !last.Equal(deadline) {
+			t.Errorf("written to live until %v, want %v", last, deadline)
+		}
+	})
+}

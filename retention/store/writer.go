@@ -233,6 +233,7 @@ func (w *Writer) currentSealer(ctx context.Context, epoch retention.Epoch, now t
 		}
 		s = &sealer{Writer: writer, key: keys[0], layout: layoutOf(keys[0]), made: now}
 	}
+	s.key.Deadline = earlier(s.key.Deadline, keys[0].Deadline) // its window may have been shortened
 	if err := w.ring.PublishWrap(ctx, s.key, s.Wrap()); err != nil {
 		return nil, err
 	}

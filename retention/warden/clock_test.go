@@ -101,6 +101,12 @@ func TestAShortenedWindowReachesWhatIsStored(t *testing.T) {
 		if n > 0 {
 			t.Fatalf("%d epochs are readable past the shortened window", n)
 		}
+		for _, e := range shorter.Live(now) {
+			keys, err := p.ring.Public(context.Background(), e)
+			if err != nil || keys[0].Deadline.After(e.Deadline(shorter.Window)) {
+				t.Errorf("epoch %v is wrapped beyond its shortened deadline (%v)", e, err)
+			}
+		}
 		p.store.mu.Lock()
 		defer p.store.mu.Unlock()
 		if p.store.shortened == 0 {

@@ -265,18 +265,33 @@ func (w *Warden) mint(ctx context.Context, s *Status, now time.Time) error {
 		return fmt.Errorf("minting epoch %v: %w", epoch, err)
 	}
 	w.saw(epoch, keys)
-	for _, key := range keys {
-		if deadline.Before(key.Deadline) {
-			if err := w.d.Store.Shorten(ctx, key, deadline); err != nil {
-				return fmt.Errorf("shortening epoch %v: %w", epoch, err)
-			}
-		}
+	if err := w.shorten(ctx, epoch, deadline, keys); err != nil {
+		return fmt.Errorf("shortening epoch %v: %w", epoch, err)
 	}
 	_, holding := w.d.Keyring.Holding(ctx, epoch)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.repaired, s.Nodes = now, holding
 	return nil
+}
+
+// shorten brings forward what lives too long since a window was shortened: what is
+// stored first, as the keys say until when that was to live.
+func (w *Warden) shorten(ctx context.Context, epoch retention.Epoch, deadline time.Time, keys []keyring.Public) error {
+	late := false
+	for _, key := range keys {
+		if !deadline.Before(key.Deadline) {
+			continue
+		}
+		late = true
+		if err := w.d.Store.Shorten(ctx, key, deadline); err != nil {
+			return err
+		}
+	}
+	if !late {
+		return nil
+	}
+	return w.d.Keyring.Shorten(ctx, epoch, deadline, w.d.KEK)
 }
 
 // shards lays a new key out after the epoch before, or by the setting.
