@@ -24,6 +24,7 @@ type Cmd struct {
 	Rate     float64        `default:"200" help:"Events per second, the mean of a day of two minutes (${default})."`
 	Listen   string         `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the page and the API listen (${default}, or a free port where that one is taken)."`
 	Seed     uint64         `default:"1" help:"Another seed, other people (${default})."`
+	Sabotage string         `enum:",skip-purge,edit-log,fork-log,keep-backup" default:"" placeholder:"HOW" help:"Let the operator cheat, and see how that is caught: skip-purge, edit-log, fork-log or keep-backup."`
 	output.Flag
 }
 
@@ -38,10 +39,15 @@ both keyring nodes, the data Redis holds nothing of it, and what was wrapped for
 unwrapped. The exit code is 0 only if all of that holds, every event is
 accounted for, and no look-up told anything but what was sent.
 
+With --sabotage the operator cheats: keeps a key that is logged as destroyed, edits
+the log, shows the auditor another log, or puts a backup of all Redis back. The demo
+then ends with the line that catches it, and exits with 0 only if something did.
+
 Examples:
   mayfly demo
   mayfly demo --window 10s --epoch 1s --duration 30s
-  mayfly demo --duration 30s --window 10s --epoch 1s --output json`
+  mayfly demo --duration 30s --window 10s --epoch 1s --output json
+  mayfly demo --sabotage fork-log --duration 20s --window 10s --epoch 1s`
 }
 
 // Run runs the demo.
@@ -59,11 +65,12 @@ func (c *Cmd) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	view.say("starting a Kafka broker and three Redis on this machine")
-	stack, err := install(ctx, c.Listen, policy, log)
+	cheat := sabotages(c.Sabotage)
+	stack, err := install(ctx, c.Listen, policy, log, cheat.options()...)
 	if err != nil {
 		return err
 	}
-	d := newDemo(policy, stack, view)
+	d := newDemo(policy, stack, view, cheat)
 	result, problems := d.play(ctx, c.traffic(), c.duration(view.live()))
 	view.close()
 	if err := errors.Join(stack.close(), c.print(stdout, d, result, problems)); err != nil {

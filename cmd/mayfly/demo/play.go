@@ -13,14 +13,16 @@ import (
 
 // demo is one run on a stack.
 type demo struct {
-	policy  retention.Policy
-	stack   *installation
-	view    view
-	epochs  *epochWatch
-	story   *story
-	traffic *traffic
-	began   time.Time
-	ended   time.Time // when everything that was sent had been stored or refused
+	policy   retention.Policy
+	stack    *installation
+	view     view
+	epochs   *epochWatch
+	story    *story
+	traffic  *traffic
+	auditor  *auditor
+	sabotage *sabotage
+	began    time.Time
+	ended    time.Time // when everything that was sent had been stored or refused
 
 	dueAtEnd []watchedEpoch
 	counts   ingestCounts // at the end
@@ -28,19 +30,20 @@ type demo struct {
 
 // outcome is what --output json prints.
 type outcome struct {
-	Produced      int   `json:"produced"` // acknowledged by Kafka
-	Stored        int   `json:"stored"`
-	Rejected      int   `json:"rejected"` // every other result but duplicate
-	Duplicates    int   `json:"duplicates"`
-	LookupsOK     int64 `json:"lookups_ok"`
-	EpochsDue     int   `json:"epochs_due"` // their deadline came during the demo
-	EpochsPurged  int   `json:"epochs_purged"`
-	MaxPurgeLagMS int64 `json:"max_purge_lag_ms"`
-	Verified      bool  `json:"verified"` // all due ones are purged, seen from outside too
+	Produced      int    `json:"produced"` // acknowledged by Kafka
+	Stored        int    `json:"stored"`
+	Rejected      int    `json:"rejected"` // every other result but duplicate
+	Duplicates    int    `json:"duplicates"`
+	LookupsOK     int64  `json:"lookups_ok"`
+	EpochsDue     int    `json:"epochs_due"` // their deadline came during the demo
+	EpochsPurged  int    `json:"epochs_purged"`
+	MaxPurgeLagMS int64  `json:"max_purge_lag_ms"`
+	Verified      bool   `json:"verified"`         // all due ones are purged, seen from outside too
+	Caught        string `json:"caught,omitempty"` // the line that catches the sabotage
 }
 
-func newDemo(policy retention.Policy, stack *installation, view view) *demo {
-	return &demo{policy: policy, stack: stack, view: view}
+func newDemo(policy retention.Policy, stack *installation, view view, cheat *sabotage) *demo {
+	return &demo{policy: policy, stack: stack, view: view, sabotage: cheat}
 }
 
 // drain is how long what was sent may take to be stored or refused at the end.
@@ -57,25 +60,36 @@ func (d *demo) play(ctx context.Context, traffic workload.Config, lasting time.D
 	}
 	defer d.epochs.close()
 	go d.epochs.run(work)
+	goHome := d.auditor.begin(work)
+	cheated := d.sabotage.begin(work, d)
 
-	if err := d.perform(ctx, traffic, lasting); err != nil {
-		problems = append(problems, err.Error())
+	note := func(err error) {
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
 	}
+	note(d.perform(ctx, traffic, lasting))
 	d.view.close()
 	d.view.say("traffic has ended: waiting until everything is stored, then checking what is left")
 	d.story.close()
-	if err := d.drain(work); err != nil {
-		problems = append(problems, err.Error())
-	}
+	note(d.drain(work))
 	d.ended = time.Now()
 	d.dueAtEnd = d.settle(work)
+	goHome()
+	note(cheated())
 	left := d.verify(work, d.dueAtEnd)
-	problems = append(problems, left...)
-	if err := d.stack.halt(); err != nil {
-		problems = append(problems, err.Error())
-	}
+	note(d.stack.halt())
 	result = d.result(d.dueAtEnd, len(left) == 0)
-	return result, append(problems, d.shortcomings(result)...)
+	problems = append(problems, d.shortcomings(result)...)
+	if d.sabotage.does != "" {
+		caught, err := d.catch(work, left)
+		note(err)
+		result.Caught = caught
+		return result, problems
+	}
+	problems = append(problems, left...)
+	note(d.auditor.verify(d.stack.receipts, d.ended))
+	return result, problems
 }
 
 func (d *demo) prepare(ctx context.Context) (err error) {
@@ -84,6 +98,10 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 	}
 	d.story = newStory(ctx, d.stack.url, d.policy, d.epochs, func(line string) { d.view.tell(time.Now(), line) })
 	d.traffic, err = newDemoTraffic(d.stack.brokers, d.policy, d.story)
+	if err != nil {
+		return err
+	}
+	d.auditor, err = newAuditor(d.stack.url, d.stack.receipts)
 	d.began = time.Now()
 	return err
 }

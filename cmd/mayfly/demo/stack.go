@@ -1,6 +1,8 @@
 package demo
 
 import (
+	"sync"
+
 	"mayfly/cmd/mayfly/config"
 
 	"context"
@@ -33,20 +35,24 @@ type installation struct {
 	data     string // the data's Redis
 	kekFile  string
 	url      string
+	receipts string // folder of the receipt log
 	notes    []string
 	cleanups []func()
 
 	stop  context.CancelFunc // of the roles
 	ended chan error         // what the roles ended with
+
+	halting sync.Once
+	halted  error
 }
 
 // install returns once events can be stored and looked up. It outlives
 // ctx, which only bounds the start: close ends it.
-func install(ctx context.Context, listen string, policy retention.Policy, log *zap.Logger) (*installation, error) {
+func install(ctx context.Context, listen string, policy retention.Policy, log *zap.Logger, options ...process.Option) (*installation, error) {
 	s := &installation{ended: make(chan error, 1), stop: func() {}}
 	c, err := s.startServers(ctx, policy)
 	if err == nil {
-		err = s.startRoles(ctx, c, listen, log)
+		err = s.startRoles(ctx, c, listen, log, options)
 	}
 	if err == nil {
 		err = s.ready(ctx)
@@ -95,7 +101,8 @@ func (s *installation) startServers(ctx context.Context, policy retention.Policy
 	c.Policies = retention.Policies{policy}
 	c.Ingest.Linger, c.Ingest.CommitDelay = 250*time.Millisecond, time.Second
 	c.Warden.Shards = 2
-	c.Desk.ReceiptsDir = filepath.Join(folder, "receipts")
+	s.receipts = filepath.Join(folder, "receipts")
+	c.Desk.ReceiptsDir = s.receipts
 	return c, nil
 }
 
@@ -108,18 +115,17 @@ func (s *installation) folder(parent string) (string, error) {
 	return dir, nil
 }
 
-func (s *installation) startRoles(ctx context.Context, c config.Config, listen string, log *zap.Logger) error {
+func (s *installation) startRoles(ctx context.Context, c config.Config, listen string, log *zap.Logger, options []process.Option) error {
 	listener, err := s.listen(ctx, listen)
 	if err != nil {
 		return err
 	}
 	c.Desk.Listen = listener.Addr().String()
 	s.url = "http://" + c.Desk.Listen
-	s.process, err = process.New(c, process.All, log)
+	s.process, err = process.New(c, process.All, log, append(options, process.OnListener(listener))...)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	s.process.Listener = listener
 	// Ctrl-C ends the traffic; the roles go on until everything has been checked.
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -182,23 +188,23 @@ func (s *installation) trouble() error {
 	return nil
 }
 
-// halt ends the roles: they store and commit what they have.
+// halt ends the roles: they store and commit what they have, and close their log.
 func (s *installation) halt() error {
-	if s.process == nil {
-		return nil
-	}
-	s.stop()
-	err := <-s.ended
-	s.ended <- err
-	return err
+	s.halting.Do(func() {
+		if s.process == nil {
+			return
+		}
+		s.stop()
+		err := <-s.ended
+		s.ended <- err
+		s.halted = errors.Join(err, s.process.Close())
+	})
+	return s.halted
 }
 
 // close ends everything and removes what it wrote.
 func (s *installation) close() error {
 	err := s.halt()
-	if s.process != nil {
-		err = errors.Join(err, s.process.Close())
-	}
 	for i := len(s.cleanups) - 1; i >= 0; i-- {
 		s.cleanups[i]()
 	}

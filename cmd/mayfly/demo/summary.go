@@ -40,6 +40,10 @@ func (d *demo) printSummary(out io.Writer, r outcome, problems []string) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if len(problems) == 0 && r.Caught != "" {
+		_, err := fmt.Fprintln(out, r.Caught)
+		return err
+	}
 	if len(problems) == 0 {
 		_, err := fmt.Fprintln(out, "exit 0: every due epoch was purged and verified")
 		return err

@@ -68,14 +68,30 @@ type Process struct {
 	Guard    *warden.Guard // what the warden's guarantee rests on
 	receipts *receipts.Log
 	desk     *abuse.Desk
-	Listener net.Listener // where the desk serves, if it is open already
-	observer *observer    // where there is no desk
+	listener net.Listener // where the desk serves, if it is open already
+	node     func(keyring.Node) keyring.Node
+	observer *observer // where there is no desk
+}
+
+// An Option changes how a process is wired.
+type Option func(*Process)
+
+// OnListener lets the desk serve where somebody listens already.
+func OnListener(l net.Listener) Option { return func(p *Process) { p.listener = l } }
+
+// WithNodes puts something before each of the keyring's nodes, so that failures
+// and sabotage can be tried out.
+func WithNodes(wrap func(keyring.Node) keyring.Node) Option {
+	return func(p *Process) { p.node = wrap }
 }
 
 // New wires the roles up. It reads the files that the configuration
 // names, and connects to nothing.
-func New(c config.Config, r Roles, log *zap.Logger) (*Process, error) {
-	p := &Process{Config: c, log: log, Registry: prometheus.NewRegistry()}
+func New(c config.Config, r Roles, log *zap.Logger, options ...Option) (*Process, error) {
+	p := &Process{Config: c, log: log, Registry: prometheus.NewRegistry(), node: func(n keyring.Node) keyring.Node { return n }}
+	for _, option := range options {
+		option(p)
+	}
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	steps := []func() error{p.openStore, p.openKeyring}
 	if r.Desk || r.Warden {
@@ -116,7 +132,7 @@ func (p *Process) openKeyring() error {
 			return err
 		}
 		p.nodes = append(p.nodes, client)
-		nodes = append(nodes, keyring.NewRedisNode(nodeName(i, address), client))
+		nodes = append(nodes, p.node(keyring.NewRedisNode(nodeName(i, address), client)))
 	}
 	if len(nodes) == 1 {
 		p.log.Warn("the keyring has a single node: when it restarts, every living epoch is lost; keyring.nodes takes two or three")
@@ -244,8 +260,8 @@ func (p *Process) Run(ctx context.Context) error {
 		g.Go(func() error { return p.ingest.Run(ctx, p.consumer) })
 	}
 	switch {
-	case p.desk != nil && p.Listener != nil:
-		g.Go(func() error { return p.desk.Serve(ctx, p.Listener) })
+	case p.desk != nil && p.listener != nil:
+		g.Go(func() error { return p.desk.Serve(ctx, p.listener) })
 	case p.desk != nil:
 		g.Go(func() error { return p.desk.Run(ctx) })
 	}
