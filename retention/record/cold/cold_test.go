@@ -1,0 +1,318 @@
+package cold
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mayfly/retention/address"
+	"mayfly/retention/record"
+)
+
+// sessions draws records as a service has them, and odd ones among them.
+func sessions(seed uint64, n int) []record.Record {
+	r := rand.New(rand.NewPCG(seed, 0))
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	records := make([]record.Record, 0, n)
+	next := map[int32]int64{}
+	const begin = 1_763_775_000_000
+	for len(records) < n {
+		ip := netip.AddrFrom4([4]byte{192, 0, 2, byte(r.IntN(8))})
+		if r.IntN(3) == 0 {
+			ip = netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 7: byte(r.IntN(3)), 15: byte(r.IntN(9))})
+		}
+		a, _ := address.From(ip)
+		model := record.Record{
+			Address: a, Account: fmt.Sprintf("account-%d", r.IntN(n)), Server: pick("srv-1", "srv-2", ""),
+			Session: pick("", fmt.Sprintf("%016x", r.Uint64()), fmt.Sprintf("%x", r.Uint32())),
+			Client:  pick("", "", "web/1.0"), Transport: pick("", "tls"),
+		}
+		switch r.IntN(4) {
+		case 0:
+			port := uint16(r.Uint32())
+			model.Ports = record.Ports{First: port, Last: port, Known: true}
+		case 1:
+			first := uint16(1024 + 1008*r.IntN(63))
+			model.Ports = record.Ports{First: first, Last: first + 1007, Known: true}
+		case 2:
+			model.Ports = record.Ports{First: 0, Last: 65535, Known: true}
+		}
+		if r.IntN(50) == 0 {
+			model.Account = strings.Repeat("\xff\x00", r.IntN(64)) + "ä"
+		}
+		at := begin + int64(r.IntN(900_000))
+		model.Since = pick2(r, 0, at)
+		for range 1 + r.IntN(5) {
+			if len(records) == n {
+				break
+			}
+			rec := model
+			rec.Time = at
+			at += int64(r.IntN(60_000))
+			rec.Event, rec.Outcome = pick("connect", "alive", "disconnect"), pick("", "", "timeout")
+			if rec.Event == "connect" {
+				rec.Since = 0
+			}
+			partition := int32(r.IntN(3))
+			next[partition] += 1 + int64(r.IntN(3))
+			rec.ID = record.ID{Topic: [16]byte{byte(partition % 2)}, Partition: partition, Offset: next[partition]}
+			if r.IntN(100) == 0 {
+				rec.ID.Index = r.Uint32N(9)
+			}
+			records = append(records, rec)
+		}
+	}
+	return records
+}
+
+func pick2(r *rand.Rand, a, b int64) int64 {
+	if r.IntN(2) == 0 {
+		return a
+	}
+	return b
+}
+
+func sorted(records []record.Record) []*record.Record {
+	rows := make([]*record.Record, len(records))
+	for i := range records {
+		rows[i] = &records[i]
+	}
+	var s Sorter
+	return s.Sort(rows)
+}
+
+func everything(address.Address, string) bool { return true }
+
+var exact = cmp.Options{
+	cmp.Comparer(func(a, b address.Address) bool { return a == b }),
+	cmp.Comparer(func(a, b record.Record) bool { return a == b }),
+}
+
+func TestABlockGivesBackWhatWentIn(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	var d Decoder
+	for n := 1; n < 2000; n += 61 {
+		rows := sorted(sessions(uint64(n), n))
+		clock := NewClock(rows)
+		payload := e.Append(nil, rows, clock)
+		back, err := d.Append(nil, payload, clock, everything)
+		if err != nil {
+			t.Fatalf("%d rows: %v", n, err)
+		}
+		want := make([]record.Record, len(rows))
+		for i, r := range rows {
+			want[i] = *r
+		}
+		if !cmp.Equal(want, back, exact) {
+			t.Fatalf("%d rows come back otherwise, or not all", n)
+		}
+		if again := e.Append(nil, sorted(back), clock); !bytes.Equal(again, payload) {
+			t.Fatalf("%d rows: encoding what was decoded gives other bytes", n)
+		}
+	}
+}
+
+func TestABlockGivesOnlyWhatIsKept(t *testing.T) {
+	t.Parallel()
+	rows := sorted(sessions(1, 1500))
+	clock := NewClock(rows)
+	payload := new(Encoder).Append(nil, rows, clock)
+	wanted := rows[700]
+	keep := func(a address.Address, account string) bool { return a == wanted.Address && account == wanted.Account }
+	var want []record.Record
+	for _, r := range rows {
+		if keep(r.Address, r.Account) {
+			want = append(want, *r)
+		}
+	}
+	got, err := new(Decoder).Append(nil, payload, clock, keep)
+	if err != nil || !cmp.Equal(want, got, exact) {
+		t.Fatalf("%d rows, want %d, %v", len(got), len(want), err)
+	}
+}
+
+func TestSortDropsRepeats(t *testing.T) {
+	t.Parallel()
+	records := sessions(3, 3000)
+	rows := sorted(append(slices.Clone(records), records[500:900]...))
+	if len(rows) != len(records) {
+		t.Fatalf("%d rows of %d", len(rows), len(records))
+	}
+	for i := 1; i < len(rows); i++ {
+		if Compare(rows[i-1], rows[i]) >= 0 {
+			t.Fatalf("row %d is out of order", i)
+		}
+	}
+}
+
+func TestTheHeadFindsEveryPrefix(t *testing.T) {
+	t.Parallel()
+	rows := sorted(sessions(5, 4000))
+	h := &Head{Generation: 7, Rows: 4000, Clock: NewClock(rows), Covered: []Cover{{[8]byte{1}, 9}, {[8]byte{2}, 1 << 40}}}
+	var blocks [][]*record.Record
+	for rows := range slices.Chunk(rows, 97) {
+		blocks = append(blocks, rows)
+		h.Blocks = append(h.Blocks, BoundsOf(rows))
+	}
+	h, err := DecodeHead(h.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Frames([8]byte{2}) != 1<<40 || h.Frames([8]byte{3}) != 0 || h.Generation != 7 || h.Rows != 4000 {
+		t.Fatal("the head comes back otherwise")
+	}
+	for _, text := range []string{"192.0.2.3/32", "192.0.2.4/31", "192.0.0.0/16", "2001:db8::/32", "2001:db8:0:1::/64", "2001:db8::8/128", "198.51.100.0/24", "::/32"} {
+		prefix := netip.MustParsePrefix(text)
+		from, to := h.Find(prefix)
+		inside := 0
+		for i, block := range blocks {
+			has := slices.ContainsFunc(block, func(r *record.Record) bool { return prefix.Contains(r.Address.Reveal()) })
+			if has && (i < from || i >= to) {
+				t.Fatalf("%s: block %d is not in %d to %d", text, i, from, to)
+			}
+			if has {
+				inside++
+			}
+		}
+		if to-from > inside+2 && prefix.Bits() <= 64 {
+			t.Errorf("%s: %d blocks to read for %d that have it", text, to-from, inside)
+		}
+	}
+}
+
+func TestAccountsGiveBackTheirPlaces(t *testing.T) {
+	t.Parallel()
+	var places []Place
+	for i, r := range sessions(9, 3000) {
+		places = append(places, PlaceOf(uint32(i*i%700)*6_000_000, r.Address))
+	}
+	slices.SortFunc(places, ComparePlaces)
+	places = slices.Compact(places)
+	back, err := DecodeAccounts(nil, AppendAccounts(nil, places), func(uint32) bool { return true })
+	if err != nil || !slices.Equal(back, places) {
+		t.Fatalf("%d places of %d, %v", len(back), len(places), err)
+	}
+	for _, p := range places {
+		if got, _ := DecodeAccounts(nil, AppendAccounts(nil, []Place{p}), func(f uint32) bool { return f == p.Fingerprint }); !slices.Equal(got, []Place{p}) {
+			t.Fatal("a place alone does not come back")
+		}
+	}
+}
+
+func TestUUIDsTakeTheirRandomBits(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 1))
+	var ids []string
+	for range 1000 {
+		a, b := r.Uint64(), r.Uint64()
+		ids = append(ids, fmt.Sprintf("%08x-%04x-4%03x-%x%03x-%012x", uint32(a), uint16(a>>32), a>>52, 8+b&3, b>>2&0xfff, b>>16))
+	}
+	var w bitWriter
+	w.texts(ids)
+	size := len(w.finish())
+	if most := 1000*122/8 + 100; size > most {
+		t.Fatalf("1000 UUIDs take %d bytes, want at most %d", size, most)
+	}
+	reader := bitReader{rest: w.out}
+	if back := reader.texts(len(ids)); !slices.Equal(back, ids) {
+		t.Fatal("they come back otherwise")
+	}
+}
+
+func FuzzBlock(f *testing.F) {
+	for n := 1; n < 300; n += 70 {
+		rows := sorted(sessions(uint64(n), n))
+		clock := NewClock(rows)
+		head := (&Head{Generation: 1, Rows: uint64(n), Blocks: []Bounds{BoundsOf(rows)}, Clock: clock}).Append(nil)
+		f.Add(new(Encoder).Append(nil, rows, clock), head)
+	}
+	f.Fuzz(func(t *testing.T, payload, head []byte) {
+		if len(payload) > 1<<16 || len(head) > 1<<16 {
+			return
+		}
+		h, err := DecodeHead(head)
+		if err != nil || h.Clock == nil {
+			return
+		}
+		if again, err := DecodeHead(h.Append(nil)); err != nil || !slices.Equal(again.Blocks, h.Blocks) || !slices.Equal(again.Covered, h.Covered) {
+			t.Fatalf("a head that decodes does not survive encoding: %v", err)
+		}
+		records, err := new(Decoder).Append(nil, payload, h.Clock, everything)
+		if err != nil {
+			return
+		}
+		rows := sorted(records)
+		clock := NewClock(rows)
+		back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, clock), clock, everything)
+		if err != nil || len(back) != len(rows) {
+			t.Fatalf("what decodes does not survive encoding: %d of %d, %v", len(back), len(rows), err)
+		}
+		for i := range back {
+			if back[i] != *rows[i] {
+				t.Fatal("a record comes back otherwise")
+			}
+		}
+	})
+}
+
+func FuzzAccounts(f *testing.F) {
+	var places []Place
+	for i, r := range sessions(9, 100) {
+		places = append(places, PlaceOf(uint32(i*i%70)*60_000_000, r.Address))
+	}
+	slices.SortFunc(places, ComparePlaces)
+	f.Add(AppendAccounts(nil, slices.Compact(places)))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		places, err := DecodeAccounts(nil, payload, func(uint32) bool { return true })
+		if err != nil {
+			return
+		}
+		for _, p := range places {
+			if !p.Prefix().IsValid() {
+				t.Fatal("a place that is none")
+			}
+		}
+	})
+}
+
+func BenchmarkBlock(b *testing.B) {
+	rows := sorted(sessions(1, 1500))
+	clock := NewClock(rows)
+	var e Encoder
+	var d Decoder
+	payload := e.Append(nil, rows, clock)
+	perRow := func(b *testing.B) {
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(rows)), "ns/row")
+	}
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			payload = e.Append(payload[:0], rows, clock)
+		}
+		perRow(b)
+	})
+	b.Run("find", func(b *testing.B) {
+		wanted := rows[700].Address
+		var dst []record.Record
+		b.ReportAllocs()
+		for b.Loop() {
+			dst, _ = d.Append(dst[:0], payload, clock, func(a address.Address, _ string) bool { return a == wanted })
+		}
+		perRow(b)
+	})
+	b.Run("decode", func(b *testing.B) {
+		var dst []record.Record
+		b.ReportAllocs()
+		for b.Loop() {
+			dst, _ = d.Append(dst[:0], payload, clock, everything)
+		}
+		perRow(b)
+	})
+}

@@ -1,0 +1,154 @@
+package cold
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"sort"
+
+	"mayfly/retention/record"
+)
+
+// Head is what a reader must know of a generation before it reads a block.
+type Head struct {
+	Generation uint64
+	// Rows is how many records, or places, are in the blocks.
+	Rows uint64
+	// Covered says of each writer how many of its frames, from the first on, are in the blocks.
+	Covered []Cover
+	// Blocks are in their order; neighbours may share a key.
+	Blocks []Bounds
+	// Clock is what blocks of records were encoded with; nil for an index of accounts.
+	Clock *Clock
+}
+
+// Cover is the frames 1 to Frames of a writer.
+type Cover struct {
+	Writer [8]byte
+	Frames uint64
+}
+
+// Bounds are the keys of the first and the last thing in a block: of an
+// address its first bytes, of an account its fingerprint.
+type Bounds struct{ First, Last uint64 }
+
+// BoundsOf are the bounds of rows in their order.
+func BoundsOf(rows []*record.Record) Bounds {
+	return Bounds{keyOf(rows[0].Address.Reveal()), keyOf(rows[len(rows)-1].Address.Reveal())}
+}
+
+// BoundsOfPlaces are the bounds of places in their order.
+func BoundsOfPlaces(places []Place) Bounds {
+	return Bounds{uint64(places[0].Fingerprint), uint64(places[len(places)-1].Fingerprint)}
+}
+
+// Find gives the run of blocks, from and up to, in which addresses of prefix can be.
+func (h *Head) Find(prefix netip.Prefix) (from, to int) {
+	first := prefix.Masked().Addr()
+	last := first.AsSlice()
+	for bit := prefix.Bits(); bit < 8*len(last); bit++ {
+		last[bit/8] |= 0x80 >> (bit % 8)
+	}
+	end, _ := netip.AddrFromSlice(last)
+	return h.find(Bounds{keyOf(first), keyOf(end)})
+}
+
+// FindAccount gives the run of blocks in which places of a fingerprint can be.
+func (h *Head) FindAccount(fingerprint uint32) (from, to int) {
+	return h.find(Bounds{uint64(fingerprint), uint64(fingerprint)})
+}
+
+func (h *Head) find(want Bounds) (from, to int) {
+	from = sort.Search(len(h.Blocks), func(i int) bool { return h.Blocks[i].Last >= want.First })
+	to = sort.Search(len(h.Blocks), func(i int) bool { return h.Blocks[i].First > want.Last })
+	return from, max(from, to)
+}
+
+// Frames is how many frames of a writer the blocks cover.
+func (h *Head) Frames(writer [8]byte) uint64 {
+	if h == nil {
+		return 0
+	}
+	i, found := slices.BinarySearchFunc(h.Covered, writer, func(c Cover, w [8]byte) int {
+		return slices.Compare(c.Writer[:], w[:])
+	})
+	if !found {
+		return 0
+	}
+	return h.Covered[i].Frames
+}
+
+// Append encodes h after dst. Covered must ascend by writer.
+func (h *Head) Append(dst []byte) []byte {
+	w := bitWriter{out: append(dst, formatVersion)}
+	w.number(h.Generation)
+	w.number(h.Rows)
+	w.number(uint64(len(h.Covered)))
+	var frames []uint64
+	for _, c := range h.Covered {
+		for _, b := range c.Writer {
+			w.put(uint64(b), 8)
+		}
+		frames = append(frames, c.Frames)
+	}
+	w.numbers(frames)
+	w.number(uint64(len(h.Blocks)))
+	var gaps, spans []uint64
+	previous := uint64(0)
+	for _, b := range h.Blocks {
+		gaps, spans = append(gaps, b.First-previous), append(spans, b.Last-b.First)
+		previous = b.Last
+	}
+	w.numbers(gaps)
+	w.numbers(spans)
+	w.flag(h.Clock != nil)
+	if h.Clock != nil {
+		h.Clock.append(&w)
+	}
+	return w.finish()
+}
+
+// DecodeHead reads what Head.Append wrote.
+func DecodeHead(payload []byte) (*Head, error) {
+	if len(payload) == 0 || payload[0] != formatVersion || len(payload) > maxHead {
+		return nil, ErrFormat
+	}
+	r := bitReader{rest: payload[1:]}
+	h := &Head{Generation: r.number(), Rows: r.number()}
+	h.Covered = make([]Cover, r.count(len(payload)/8))
+	for i := range h.Covered {
+		for j := range h.Covered[i].Writer {
+			h.Covered[i].Writer[j] = byte(r.take(8))
+		}
+		if i > 0 && slices.Compare(h.Covered[i-1].Writer[:], h.Covered[i].Writer[:]) >= 0 {
+			r.fail()
+		}
+	}
+	for i, frames := range r.numbers(nil, len(h.Covered)) {
+		h.Covered[i].Frames = frames
+	}
+	h.Blocks = make([]Bounds, r.count(MaxBlocks))
+	gaps, spans := r.numbers(nil, len(h.Blocks)), r.numbers(nil, len(h.Blocks))
+	previous := uint64(0)
+	for i := range h.Blocks {
+		if gaps[i] > math.MaxUint64-previous || spans[i] > math.MaxUint64-previous-gaps[i] {
+			r.fail()
+			break
+		}
+		h.Blocks[i] = Bounds{previous + gaps[i], previous + gaps[i] + spans[i]}
+		previous = h.Blocks[i].Last
+	}
+	if r.flag() {
+		h.Clock = r.clock()
+	}
+	if !r.finish() {
+		return nil, ErrFormat
+	}
+	return h, nil
+}
+
+const (
+	// MaxBlocks is the most blocks of a generation.
+	MaxBlocks = 1 << 16
+	maxHead   = 1 << 24
+)

@@ -1,0 +1,220 @@
+package cold
+
+import (
+	"math/bits"
+	"strings"
+)
+
+// An alphabet is the symbols that a position of a text can have, in the order of
+// their codes.
+type alphabet struct {
+	symbols string
+	width   uint
+	codes   [256]uint8 // of the symbols; absent for the others
+}
+
+const absent = 0xff
+
+// The alphabets of ids, the narrow ones first: an alphabet's place is its number in
+// the format. 0 is for a position that has one symbol, which follows.
+var alphabets = func() []alphabet {
+	var printable strings.Builder
+	for c := range 128 {
+		printable.WriteByte(byte(c))
+	}
+	const digits, lower, upper = "0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	all := []alphabet{
+		{},
+		{symbols: "89ab"},
+		{symbols: digits},
+		{symbols: digits + "abcdef"},
+		{symbols: digits + "ABCDEF"},
+		{symbols: lower + "234567"},
+		{symbols: upper + "234567"},
+		{symbols: digits + lower + "-_."},
+		{symbols: digits + lower + upper + "-_"},
+		{symbols: digits + lower + upper + "+/"},
+		{symbols: printable.String()},
+	}
+	for i := range all {
+		a := &all[i]
+		a.width = uint(bits.Len(uint(max(len(a.symbols), 1) - 1)))
+		for c := range a.codes {
+			a.codes[c] = absent
+		}
+		for code := range len(a.symbols) {
+			a.codes[a.symbols[code]] = uint8(code)
+		}
+	}
+	return all
+}()
+
+const (
+	oneSymbol   = 0
+	anyByte     = 15 // instead of an alphabet: eight bits as they are
+	maxTextSize = 1 << 10
+)
+
+// alphabetOf gives the first alphabet that has all symbols of texts at position i,
+// or at any position where i is −1.
+func alphabetOf(texts []string, i int) int {
+	var seen [256]bool
+	distinct := 0
+	note := func(c byte) {
+		if !seen[c] {
+			seen[c] = true
+			distinct++
+		}
+	}
+	for _, text := range texts {
+		if i >= 0 {
+			note(text[i])
+			continue
+		}
+		for j := range len(text) {
+			note(text[j])
+		}
+	}
+	if distinct == 1 && i >= 0 {
+		return oneSymbol
+	}
+next:
+	for n := 1; n < len(alphabets); n++ {
+		for c := range seen {
+			if seen[c] && alphabets[n].codes[c] == absent {
+				continue next
+			}
+		}
+		return n
+	}
+	return anyByte
+}
+
+// texts writes a column of texts: their common length + 1 and an alphabet for each
+// position, or 0, the column of lengths and one alphabet; then the symbols.
+func (w *bitWriter) texts(texts []string) {
+	if len(texts) == 0 {
+		return
+	}
+	length := len(texts[0])
+	for _, text := range texts {
+		if len(text) != length {
+			length = -1
+			break
+		}
+	}
+	w.number(uint64(length + 1))
+	if length < 0 {
+		w.unevenTexts(texts)
+		return
+	}
+	for i := range length {
+		n := alphabetOf(texts, i)
+		w.put(uint64(n), 4)
+		if n == oneSymbol {
+			w.put(uint64(texts[0][i]), 8)
+			continue
+		}
+		for _, text := range texts {
+			w.symbol(text[i], n)
+		}
+	}
+}
+
+func (w *bitWriter) unevenTexts(texts []string) {
+	lengths := make([]uint64, len(texts))
+	for i, text := range texts {
+		lengths[i] = uint64(len(text))
+	}
+	w.numbers(lengths)
+	n := alphabetOf(texts, -1)
+	w.put(uint64(n), 4)
+	for _, text := range texts {
+		for i := range len(text) {
+			w.symbol(text[i], n)
+		}
+	}
+}
+
+func (w *bitWriter) symbol(c byte, n int) {
+	if n == anyByte {
+		w.put(uint64(c), 8)
+	} else {
+		w.put(uint64(alphabets[n].codes[c]), alphabets[n].width)
+	}
+}
+
+// texts reads a column of n texts. They share one piece of memory.
+func (r *bitReader) texts(n int) []string {
+	if n == 0 {
+		return nil
+	}
+	length := r.count(maxTextSize+1) - 1
+	if length < 0 {
+		return r.unevenTexts(n)
+	}
+	symbols := make([]byte, n*length)
+	for i := range length {
+		kind := int(r.take(4))
+		if kind == oneSymbol {
+			c := byte(r.take(8))
+			for j := i; j < len(symbols); j += length {
+				symbols[j] = c
+			}
+			continue
+		}
+		for j := i; j < len(symbols); j += length {
+			symbols[j] = r.symbol(kind)
+		}
+		if r.failed {
+			break
+		}
+	}
+	all := string(symbols)
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = all[i*length : (i+1)*length]
+	}
+	return texts
+}
+
+func (r *bitReader) unevenTexts(n int) []string {
+	total := uint64(0)
+	lengths := r.numbers(nil, n)
+	for _, length := range lengths {
+		if total += length; length > maxTextSize || total > 8*uint64(len(r.rest)+8) {
+			r.fail()
+		}
+	}
+	if r.failed {
+		return make([]string, n)
+	}
+	kind := int(r.take(4))
+	symbols := make([]byte, total)
+	for i := range symbols {
+		symbols[i] = r.symbol(kind)
+	}
+	all := string(symbols)
+	texts := make([]string, n)
+	for i, length := range lengths {
+		texts[i], all = all[:length], all[length:]
+	}
+	return texts
+}
+
+func (r *bitReader) symbol(kind int) byte {
+	if kind == anyByte {
+		return byte(r.take(8))
+	}
+	if kind == oneSymbol || kind >= len(alphabets) {
+		r.fail()
+		return 0
+	}
+	a := &alphabets[kind]
+	code := r.take(a.width)
+	if code >= uint64(len(a.symbols)) {
+		r.fail()
+		return 0
+	}
+	return a.symbols[code]
+}
