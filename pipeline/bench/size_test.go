@@ -34,12 +34,13 @@ func reference(t testing.TB, n int) []record.Record {
 }
 
 // TestBytesPerRecord bounds what a record of the reference workload takes in the
-// frames of each view, before they are sealed: a second's events in 450 shards.
+// frames of both views, before they are sealed: a second's events in 450 shards.
 func TestBytesPerRecord(t *testing.T) {
 	t.Parallel()
-	const shards, most = 450, 36
+	const shards, most, mostMentions = 450, 25.5, 5.3
 	records := reference(t, workloadRate)
-	var byAccount, byAddress [shards][]*record.Record
+	var byAddress [shards][]*record.Record
+	var byAccount [shards][]record.Mention
 	for i := range records {
 		r := &records[i]
 		ip := r.Address.Reveal()
@@ -48,23 +49,20 @@ func TestBytesPerRecord(t *testing.T) {
 			bits = 48
 		}
 		group, _ := ip.Prefix(bits)
-		account := crc32.ChecksumIEEE([]byte(r.Account)) % shards
+		account := crc32.ChecksumIEEE([]byte(r.Account))
 		address := crc32.ChecksumIEEE(group.Addr().AsSlice()) % shards
-		byAccount[account] = append(byAccount[account], r)
 		byAddress[address] = append(byAddress[address], r)
+		byAccount[account%shards] = append(byAccount[account%shards], record.Mention{Subject: account, Shard: address})
 	}
 	var e record.Encoder
-	for view, frames := range map[string][shards][]*record.Record{"account": byAccount, "ip": byAddress} {
-		bytes := 0
-		for _, rows := range frames {
-			if len(rows) > 0 {
-				bytes += len(e.AppendRows(nil, rows))
-			}
-		}
-		if size := float64(bytes) / float64(len(records)); size > most {
-			t.Errorf("view %s: %.1f bytes a record, want at most %d", view, size, most)
-		} else {
-			t.Logf("view %s: %.1f bytes a record", view, size)
-		}
+	rows, mentions := 0, 0
+	for shard := range shards {
+		rows += len(e.AppendRows(nil, byAddress[shard]))
+		mentions += len(e.AppendMentions(nil, byAccount[shard]))
+	}
+	size, sizeMentions := float64(rows)/float64(len(records)), float64(mentions)/float64(len(records))
+	t.Logf("records %.2f bytes each, mentions %.2f", size, sizeMentions)
+	if size > most || sizeMentions > mostMentions {
+		t.Errorf("records %.2f bytes each, mentions %.2f: want at most %.2f and %.2f", size, sizeMentions, most, mostMentions)
 	}
 }

@@ -8,14 +8,6 @@ import (
 // ErrFormat says that a payload is not what Encoder.Append writes.
 var ErrFormat = errors.New("record: malformed columns")
 
-// A column of strings is written in the first of these forms that fits it.
-const (
-	stringsSame    = 0 // one value for all rows
-	stringsIndexed = 1 // a dictionary of at most 255 values, then a byte per row
-	stringsPlain   = 2 // a length and bytes per row
-	stringsPacked  = 3 // values of one length and few symbols, a few bits per symbol; tried before plain
-)
-
 func appendString(dst []byte, s string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
 	return append(dst, s...)
@@ -24,8 +16,9 @@ func appendString(dst []byte, s string) []byte {
 // columnReader cuts values off the front of a payload. The first error sticks:
 // callers read on with zero values and look at failed once.
 type columnReader struct {
-	rest   string
-	failed bool
+	rest    string
+	failed  bool
+	numbers []uint64 // scratch of ints
 }
 
 func (r *columnReader) fail() {
@@ -73,40 +66,8 @@ func (r *columnReader) uvarint() uint64 {
 	return 0
 }
 
-func (r *columnReader) varint() int64 {
-	u := r.uvarint()
-	return int64(u>>1) ^ -int64(u&1)
-}
-
 func (r *columnReader) string() string { return r.bytes(r.uvarint()) }
 
-// readStrings calls set with each row's value of a column of strings.
-func (r *columnReader) readStrings(rows int, set func(row int, value string)) {
-	switch r.byte() {
-	case stringsSame:
-		value := r.string()
-		for i := range rows {
-			set(i, value)
-		}
-	case stringsIndexed:
-		dictionary := make([]string, r.byte())
-		for i := range dictionary {
-			dictionary[i] = r.string()
-		}
-		for i, index := range []byte(r.bytes(uint64(rows))) {
-			if int(index) >= len(dictionary) {
-				r.fail()
-				return
-			}
-			set(i, dictionary[index])
-		}
-	case stringsPlain:
-		for i := 0; i < rows && !r.failed; i++ {
-			set(i, r.string())
-		}
-	case stringsPacked:
-		r.readPacked(rows, set)
-	default:
-		r.fail()
-	}
-}
+// zigzag maps small negative numbers to small ones.
+func zigzag(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }

@@ -1,9 +1,7 @@
 package record
 
 import (
-	"encoding/binary"
 	"math"
-	"net/netip"
 	"slices"
 
 	"mayfly/retention/address"
@@ -13,24 +11,25 @@ import (
 // Everything is bounded by the payload's own length before it is allocated;
 // anything that Append would not have written is ErrFormat.
 func Decode(dst []Record, payload []byte) ([]Record, error) {
-	r := &columnReader{rest: string(payload)} // one copy; the records' strings are slices of it
-	version := r.byte()
-	if version != formatPlain && version != formatIndexed {
-		return dst, ErrFormat
-	}
-	n := r.uvarint()
-	if n == 0 || n > MaxRows || n > uint64(len(r.rest)) {
-		return dst, ErrFormat
-	}
+	return decode(dst, string(payload)) // one copy; the records' strings are slices of it
+}
+
+func decode(dst []Record, payload string) ([]Record, error) {
+	r := &columnReader{rest: payload}
+	n := r.head(formatRecords)
 	start := len(dst)
-	dst = append(dst, make([]Record, n)...)
+	dst = slices.Grow(dst, n)[:start+n]
 	rows := dst[start:]
-	r.readIDs(rows, version == formatIndexed)
-	r.readTimes(rows)
-	r.readAddresses(rows)
-	r.readPorts(rows)
-	for _, field := range stringColumns {
-		r.readStrings(len(rows), func(i int, value string) { *field(&rows[i]) = value })
+	clear(rows)
+	if n > 0 {
+		r.readAddresses(n, func(i int, a address.Address) { rows[i].Address = a })
+		r.readStrings(n, func(i int, value string) { rows[i].Account = value })
+		r.readIDs(rows)
+		r.readTimes(rows)
+		r.readPorts(rows)
+		for _, field := range stringColumns[1:] {
+			r.readStrings(n, func(i int, value string) { *field(&rows[i]) = value })
+		}
 	}
 	if r.failed || len(r.rest) != 0 {
 		clear(rows)
@@ -39,7 +38,22 @@ func Decode(dst []Record, payload []byte) ([]Record, error) {
 	return dst, nil
 }
 
-func (r *columnReader) readIDs(rows []Record, indexed bool) {
+// head reads the version and the number of rows: 0, and failed, where either is not right.
+func (r *columnReader) head(version byte) int {
+	if r.byte() != version {
+		r.fail()
+	}
+	n := r.uvarint()
+	if n == 0 || n > MaxRows || n > uint64(len(r.rest)) {
+		r.fail()
+	}
+	if r.failed {
+		return 0
+	}
+	return int(n)
+}
+
+func (r *columnReader) readIDs(rows []Record) {
 	topics := r.uvarint()
 	uuids := r.bytes(min(topics, MaxRows) * 16)
 	runs := r.uvarint()
@@ -47,8 +61,7 @@ func (r *columnReader) readIDs(rows []Record, indexed bool) {
 		r.fail()
 		return
 	}
-	type head struct{ first, rows int }
-	heads := make([]head, 0, runs)
+	heads := make([]bool, len(rows)) // the runs' first rows
 	next := 0
 	for range runs {
 		topic, partition, offset, count := r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
@@ -61,129 +74,79 @@ func (r *columnReader) readIDs(rows []Record, indexed bool) {
 		for i := range int(count) {
 			rows[next+i].ID = id
 		}
-		heads = append(heads, head{next, int(count)})
+		heads[next] = true
 		next += int(count)
 	}
 	if next != len(rows) {
 		r.fail()
 		return
 	}
-	least := uint64(1)
-	if indexed {
-		least = 0
-	}
-	for _, h := range heads {
-		for i := h.first + 1; i < h.first+h.rows; i++ {
-			step, most := r.uvarint(), uint64(math.MaxInt64-rows[i-1].ID.Offset)
-			if step > most || step+least > most {
-				r.fail()
-				return
-			}
-			rows[i].ID.Offset = rows[i-1].ID.Offset + int64(step+least)
+	steps := r.ints(len(rows) - int(runs))
+	for i := range rows {
+		if heads[i] {
+			continue
 		}
-	}
-	if !indexed {
-		return
-	}
-	for _, h := range heads {
-		r.readIndices(rows[h.first : h.first+h.rows])
-	}
-	// Without an index it would have been the other version.
-	if !slices.ContainsFunc(rows, func(row Record) bool { return row.ID.Index != 0 }) {
-		r.fail()
-	}
-}
-
-// readIndices reads those of one run, whose offsets are known.
-func (r *columnReader) readIndices(run []Record) {
-	for i := range run {
-		least := uint64(0)
-		if i > 0 && run[i].ID.Offset == run[i-1].ID.Offset {
-			least = uint64(run[i-1].ID.Index) + 1
-		}
-		index := r.uvarint()
-		if index > math.MaxUint32 || least+index > math.MaxUint32 {
+		if steps[0] > uint64(math.MaxInt64-rows[i-1].ID.Offset) {
 			r.fail()
 			return
 		}
-		run[i].ID.Index = uint32(least + index)
+		rows[i].ID.Offset = rows[i-1].ID.Offset + int64(steps[0])
+		steps = steps[1:]
+	}
+	for i, index := range r.ints(len(rows)) {
+		if !heads[i] && rows[i].ID.Offset == rows[i-1].ID.Offset {
+			index += uint64(rows[i-1].ID.Index) + 1
+		}
+		if index > math.MaxUint32 {
+			r.fail()
+			return
+		}
+		rows[i].ID.Index = uint32(index)
 	}
 }
 
 func (r *columnReader) readTimes(rows []Record) {
-	var t int64
-	for i := range rows {
-		t += r.varint()
-		rows[i].Time = t
+	t := unzigzag(r.uvarint())
+	rows[0].Time = t
+	for i, step := range r.ints(len(rows) - 1) {
+		t += unzigzag(step)
+		rows[i+1].Time = t
 	}
-	switch r.byte() {
-	case 0:
-	case 1:
-		for i := range rows {
-			if age := r.uvarint(); age != 0 {
-				age--
-				rows[i].Since = rows[i].Time - (int64(age>>1) ^ -int64(age&1))
-			}
+	for i, age := range r.ints(len(rows)) {
+		if age != 0 {
+			rows[i].Since = rows[i].Time - unzigzag(age-1)
 		}
-	default:
-		r.fail()
-	}
-}
-
-func (r *columnReader) readAddresses(rows []Record) {
-	families := r.bytes(uint64(len(rows)+7) / 8)
-	for i := range rows {
-		if r.failed {
-			return
-		}
-		var ip netip.Addr
-		if families[i/8]&(1<<(i%8)) == 0 {
-			ip, _ = netip.AddrFromSlice([]byte(r.bytes(4)))
-		} else {
-			ip, _ = netip.AddrFromSlice([]byte(r.bytes(16)))
-		}
-		a, err := address.From(ip)
-		if err != nil {
-			r.fail()
-			return
-		}
-		rows[i].Address = a
 	}
 }
 
 func (r *columnReader) readPorts(rows []Record) {
-	form := r.byte()
-	for i := range rows {
-		kind := byte(1)
-		switch form {
-		case portsNone:
-			return
-		case portsSingle:
-		case portsMixed:
-			kind = r.byte()
-		default:
-			r.fail()
-		}
-		if r.failed || kind > 2 {
+	var of [3][]int // rows by kind
+	for i, kind := range r.ints(len(rows)) {
+		if kind > portBlock {
 			r.fail()
 			return
 		}
-		if kind == 0 {
-			continue
-		}
-		first := r.port()
-		last := first
-		if kind == 2 {
-			last = r.port()
-		}
-		rows[i].Ports = Ports{First: first, Last: last, Known: true}
+		of[kind] = append(of[kind], i)
+	}
+	for i, port := range r.ports(len(of[portOne])) {
+		rows[of[portOne][i]].Ports = Ports{First: port, Last: port, Known: true}
+	}
+	for i, port := range r.ports(len(of[portBlock])) {
+		rows[of[portBlock][i]].Ports = Ports{First: port, Known: true}
+	}
+	for i, more := range r.ports(len(of[portBlock])) {
+		p := &rows[of[portBlock][i]].Ports
+		p.Last = p.First + more
 	}
 }
 
-func (r *columnReader) port() uint16 {
-	b := r.bytes(2)
-	if r.failed {
-		return 0
+func (r *columnReader) ports(n int) []uint16 {
+	ports := make([]uint16, n)
+	for i, port := range r.ints(n) {
+		if port > math.MaxUint16 {
+			r.fail()
+		}
+		ports[i] = uint16(port)
 	}
-	return binary.BigEndian.Uint16([]byte(b))
+	return ports
 }

@@ -2,40 +2,47 @@ package record
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 )
 
 // MaxRows is the most records in one payload.
 const MaxRows = 1 << 16
 
-// The first byte of every payload: whether a Kafka record is one row, or rows
-// have indices among those of their record.
+// The first byte of every payload: records, or mentions. (1 and 2 were records before.)
 const (
-	formatPlain   = 1
-	formatIndexed = 2
+	formatRecords  = 3
+	formatMentions = 4
 )
 
 // Encoder writes records as columns. It keeps scratch space between calls, so
 // use one per goroutine. The same records in the same order give the same bytes.
 //
-// The payload, integers as (zigzag) varints:
+// The payload, what a reader looks for first:
 //
-//	version, rows
-//	topics: count, UUIDs; runs of one partition: count, (topic, partition, first offset, rows)
-//	offset steps − 1 (runs' first rows left out); in the indexed version steps, then per
-//	row its index, or what it adds to the row before − 1 where that has the same offset
-//	times: first, then differences
-//	since: 0, or 1 and per row 0 or time − since + 1 zigzagged
-//	address families: a bit per row, 1 for IPv6; addresses, 4 or 16 bytes
-//	ports: 0 none, 1 one port per row, 2 mixed
-//	strings: account, event, session, server, transport, client, outcome
+//	version, a byte; rows, uvarint
+//	addresses
+//	accounts: a column of strings
+//	topics: count, UUIDs; runs of one partition: count, (topic, partition, first offset, rows), uvarints
+//	offset steps (runs' first rows left out): a column of integers
+//	indices within the Kafka record, or what one adds to the row before − 1 where
+//	that has the same offset: a column of integers
+//	times: the first, uvarint of its zigzag; zigzags of the differences: a column of integers
+//	since: per row 0, or the zigzag of time − since, and 1: a column of integers
+//	ports
+//	event, session, server, transport, client, outcome: columns of strings
 type Encoder struct {
-	topics     [][16]byte
-	runs       []run
-	dictionary map[string]byte
-	values     []string
-	index      []byte
-	symbols    []byte
-	codes      [256]byte // of the symbols
+	topics [][16]byte
+	runs   []run
+
+	// Scratch of the columns.
+	numbers, present, lengths []uint64
+	heads4, heads6            []uint64
+	tails                     []byte
+	few                       few
+	dictionary                *dictionary
+	values                    []string
+	places, symbols           []byte
+	codes                     [256]byte // of the symbols
 }
 
 type run struct {
@@ -44,6 +51,8 @@ type run struct {
 	first     int64
 	rows      int
 }
+
+func randomFactor() uint64 { return rand.Uint64() | 1 } //nolint:gosec // spreads a table, hides nothing
 
 // Append encodes the records that pick names, in that order, after dst.
 // len(pick) is 1 to MaxRows.
@@ -58,37 +67,38 @@ func (e *Encoder) Append(dst []byte, records []Record, pick []uint32) []byte {
 // AppendRows encodes records after dst. Their offsets should ascend within a
 // partition's run; they do in the order of reading. len(rows) is 1 to MaxRows.
 func (e *Encoder) AppendRows(dst []byte, rows []*Record) []byte {
-	indexed := false
-	for _, r := range rows {
-		indexed = indexed || r.ID.Index != 0
-	}
-	if indexed {
-		dst = append(dst, formatIndexed)
-	} else {
-		dst = append(dst, formatPlain)
-	}
+	dst = append(dst, formatRecords)
 	dst = binary.AppendUvarint(dst, uint64(len(rows)))
-	dst = e.appendIDs(dst, rows, indexed)
-	dst = appendTimes(dst, rows)
-	dst = appendAddresses(dst, rows)
-	dst = appendPorts(dst, rows)
-	for _, field := range stringColumns {
+	dst = e.appendAddresses(dst, rows)
+	dst = e.appendStrings(dst, rows, stringColumns[0])
+	dst = e.appendIDs(dst, rows)
+	dst = e.appendTimes(dst, rows)
+	dst = e.appendPorts(dst, rows)
+	for _, field := range stringColumns[1:] {
 		dst = e.appendStrings(dst, rows, field)
 	}
-	clear(e.dictionary) // the frame's accounts are not to linger here
-	clear(e.values)
+	clear(e.values[:cap(e.values)]) // the frame's accounts are not to linger here
 	return dst
 }
 
-func (e *Encoder) appendIDs(dst []byte, rows []*Record, indexed bool) []byte {
+func (e *Encoder) appendIDs(dst []byte, rows []*Record) []byte {
 	e.topics, e.runs = e.topics[:0], e.runs[:0]
-	var previous ID
+	steps := resize(&e.numbers, len(rows))[:0]
+	indices := resize(&e.present, len(rows))
+	var previous *ID
 	for i, r := range rows {
-		if id := &r.ID; i == 0 || !id.follows(&previous, indexed) {
+		id := &r.ID
+		indices[i] = uint64(id.Index)
+		if previous == nil || !id.follows(previous) {
 			e.runs = append(e.runs, run{topic: e.topic(id.Topic), partition: id.Partition, first: id.Offset})
+		} else {
+			steps = append(steps, uint64(id.Offset-previous.Offset))
+			if id.Offset == previous.Offset {
+				indices[i] -= uint64(previous.Index) + 1
+			}
 		}
 		e.runs[len(e.runs)-1].rows++
-		previous = r.ID
+		previous = id
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.topics)))
 	for _, topic := range e.topics {
@@ -101,41 +111,13 @@ func (e *Encoder) appendIDs(dst []byte, rows []*Record, indexed bool) []byte {
 		dst = binary.AppendUvarint(dst, uint64(r.first))
 		dst = binary.AppendUvarint(dst, uint64(r.rows))
 	}
-	least := int64(1)
-	if indexed {
-		least = 0
-	}
-	left := rows
-	for _, r := range e.runs {
-		for i := 1; i < r.rows; i++ {
-			dst = binary.AppendUvarint(dst, uint64(left[i].ID.Offset-left[i-1].ID.Offset-least))
-		}
-		left = left[r.rows:]
-	}
-	if indexed {
-		dst = e.appendIndices(dst, rows)
-	}
-	return dst
+	return appendInts(appendInts(dst, steps), indices)
 }
 
 // follows reports whether id may come after previous in one run.
-func (id *ID) follows(previous *ID, indexed bool) bool {
-	return id.Topic == previous.Topic && id.Partition == previous.Partition &&
-		(id.Offset > previous.Offset || indexed && id.Offset == previous.Offset && id.Index > previous.Index)
-}
-
-func (e *Encoder) appendIndices(dst []byte, rows []*Record) []byte {
-	for _, r := range e.runs {
-		for i := range r.rows {
-			index := rows[i].ID.Index
-			if i > 0 && rows[i].ID.Offset == rows[i-1].ID.Offset {
-				index -= rows[i-1].ID.Index + 1
-			}
-			dst = binary.AppendUvarint(dst, uint64(index))
-		}
-		rows = rows[r.rows:]
-	}
-	return dst
+func (id *ID) follows(previous *ID) bool {
+	return (id.Offset > previous.Offset || id.Offset == previous.Offset && id.Index > previous.Index) &&
+		id.Partition == previous.Partition && id.Topic == previous.Topic
 }
 
 func (e *Encoder) topic(uuid [16]byte) int {
@@ -148,92 +130,57 @@ func (e *Encoder) topic(uuid [16]byte) int {
 	return len(e.topics) - 1
 }
 
-func appendTimes(dst []byte, rows []*Record) []byte {
-	var previous int64
-	anySince := false
-	for _, r := range rows {
-		dst = binary.AppendVarint(dst, r.Time-previous)
+func (e *Encoder) appendTimes(dst []byte, rows []*Record) []byte {
+	steps := resize(&e.numbers, len(rows))[:0]
+	previous := rows[0].Time
+	dst = binary.AppendUvarint(dst, zigzag(previous))
+	for _, r := range rows[1:] {
+		steps = append(steps, zigzag(r.Time-previous))
 		previous = r.Time
-		anySince = anySince || r.Since != 0
 	}
-	if !anySince {
-		return append(dst, 0)
-	}
-	dst = append(dst, 1)
-	for _, r := range rows {
-		var age uint64
-		if r.Since != 0 {
-			d := r.Time - r.Since
-			age = (uint64(d<<1) ^ uint64(d>>63)) + 1
-		}
-		dst = binary.AppendUvarint(dst, age)
-	}
-	return dst
-}
-
-func appendAddresses(dst []byte, rows []*Record) []byte {
-	families := len(dst)
-	dst = append(dst, make([]byte, (len(rows)+7)/8)...)
+	dst = appendInts(dst, steps)
+	ages := resize(&e.numbers, len(rows))
 	for i, r := range rows {
-		ip := r.Address.Reveal()
-		if ip.Is4() {
-			four := ip.As4()
-			dst = append(dst, four[:]...)
-			continue
+		if ages[i] = 0; r.Since != 0 {
+			ages[i] = zigzag(r.Time-r.Since) + 1
 		}
-		dst[families+i/8] |= 1 << (i % 8)
-		sixteen := ip.As16()
-		dst = append(dst, sixteen[:]...)
 	}
-	return dst
+	return appendInts(dst, ages)
 }
 
-func appendPorts(dst []byte, rows []*Record) []byte {
-	known, blocks := 0, 0
-	for _, r := range rows {
-		ports := &r.Ports
-		if ports.Known {
-			known++
-			if ports.Last != ports.First {
-				blocks++
-			}
-		}
-	}
-	switch {
-	case known == 0:
-		return append(dst, portsNone)
-	case known == len(rows) && blocks == 0:
-		dst = append(dst, portsSingle)
-		for _, r := range rows {
-			dst = binary.BigEndian.AppendUint16(dst, r.Ports.First)
-		}
-		return dst
-	}
-	dst = append(dst, portsMixed)
-	for _, r := range rows {
-		ports := r.Ports
-		switch {
-		case !ports.Known:
-			dst = append(dst, 0)
-		case ports.First == ports.Last:
-			dst = append(dst, 1)
-			dst = binary.BigEndian.AppendUint16(dst, ports.First)
-		default:
-			dst = append(dst, 2)
-			dst = binary.BigEndian.AppendUint16(dst, ports.First)
-			dst = binary.BigEndian.AppendUint16(dst, ports.Last)
-		}
-	}
-	return dst
-}
-
+// The kinds of ports.
 const (
-	portsNone   = 0
-	portsSingle = 1
-	portsMixed  = 2
+	portNone  = 0
+	portOne   = 1
+	portBlock = 2
 )
 
-// stringColumns are the string fields in the order of their columns.
+// appendPorts writes four columns of integers: the kind of each row; the
+// single ports; the first ports of blocks; how many more each block has.
+func (e *Encoder) appendPorts(dst []byte, rows []*Record) []byte {
+	kinds := resize(&e.numbers, len(rows))
+	ones, firsts, mores := resize(&e.present, len(rows))[:0], resize(&e.heads4, len(rows))[:0], resize(&e.heads6, len(rows))[:0]
+	for i, r := range rows {
+		switch ports := &r.Ports; {
+		case !ports.Known:
+			kinds[i] = portNone
+		case ports.First == ports.Last:
+			kinds[i] = portOne
+			ones = append(ones, uint64(ports.First))
+		default:
+			kinds[i] = portBlock
+			firsts = append(firsts, uint64(ports.First))
+			mores = append(mores, uint64(ports.Last-ports.First))
+		}
+	}
+	for _, column := range [][]uint64{kinds, ones, firsts, mores} {
+		dst = appendInts(dst, column)
+	}
+	return dst
+}
+
+// stringColumns are the string fields; the account's column comes early, the
+// others last, in this order.
 var stringColumns = [...]func(*Record) *string{
 	func(r *Record) *string { return &r.Account },
 	func(r *Record) *string { return &r.Event },
@@ -242,61 +189,4 @@ var stringColumns = [...]func(*Record) *string{
 	func(r *Record) *string { return &r.Transport },
 	func(r *Record) *string { return &r.Client },
 	func(r *Record) *string { return &r.Outcome },
-}
-
-func (e *Encoder) appendStrings(dst []byte, rows []*Record, field func(*Record) *string) []byte {
-	if e.buildDictionary(rows, field) {
-		if len(e.values) == 1 {
-			return appendString(append(dst, stringsSame), e.values[0])
-		}
-		dst = append(dst, stringsIndexed, byte(len(e.values)))
-		for _, value := range e.values {
-			dst = appendString(dst, value)
-		}
-		return append(dst, e.index...)
-	}
-	if p, ok := e.packing(rows, field); ok {
-		return e.appendPacked(dst, rows, field, p)
-	}
-	dst = append(dst, stringsPlain)
-	for _, r := range rows {
-		dst = appendString(dst, *field(r))
-	}
-	return dst
-}
-
-// trialRows are looked at to tell a column that hardly repeats itself, such as
-// session ids: without the trial, a record of the tests took 235 ns instead of 100.
-const trialRows = 64
-
-// buildDictionary fills values and index, or reports that a dictionary would
-// not pay: more than 255 values, more than half as many as rows, or more than
-// fifteen of sixteen where it begins.
-func (e *Encoder) buildDictionary(rows []*Record, field func(*Record) *string) bool {
-	if e.dictionary == nil {
-		e.dictionary = map[string]byte{}
-	}
-	clear(e.dictionary)
-	e.values, e.index = e.values[:0], e.index[:0]
-	most := max(min(255, len(rows)/2), 1)
-	previous, index := "", byte(0)
-	for i, r := range rows {
-		if i == trialRows && len(e.values) > trialRows*15/16 {
-			return false
-		}
-		if value := *field(r); i == 0 || value != previous {
-			known := false
-			if index, known = e.dictionary[value]; !known {
-				if len(e.values) == most {
-					return false
-				}
-				index = byte(len(e.values))
-				e.dictionary[value] = index
-				e.values = append(e.values, value)
-			}
-			previous = value
-		}
-		e.index = append(e.index, index)
-	}
-	return true
 }

@@ -134,15 +134,21 @@ func TestPackedStringsComeBack(t *testing.T) {
 
 func TestPackedStringsAreReadInOneSpellingOnly(t *testing.T) {
 	t.Parallel()
+	// form; present: 1, 1; lengths: 1, 1; template: a place that differs
+	const head = "\x03" + "\x01\x00\x00" + "\x01\x00\x00" + "\x01"
 	for name, column := range map[string]string{
-		"no symbols":           "\x03\x01\x00\x03\x00",
-		"no length":            "\x03\x00\x01a\x03\x00",
-		"symbols out of order": "\x03\x01\x02ba\x03\x00",
-		"a symbol twice":       "\x03\x01\x02aa\x03\x00",
-		"code without symbol":  "\x03\x01\x03abc\x03\x0f",
-		"bits left over":       "\x03\x01\x02ab\x03\x04",
-		"too short":            "\x03\x09\x02ab\x03\x00\x00",
-		"a row too many":       "\x03\x01\x02ab\x04\x00",
+		"no symbols":             head + "\x00\x00",
+		"no value":               "\x03\x00\x00\x00",
+		"no length":              "\x03\x01\x00\x00\x00\x00\x00\x01\x01a\x00",
+		"a length too long":      "\x03\x01\x00\x00\x81\x01\x00\x00\x01\x01a\x00",
+		"neither full nor empty": "\x03\x02\x00\x00\x01\x00\x00\x01\x02ab\x00",
+		"a place too many":       "\x03\x01\x00\x00\x01\x00\x00\x03\x02ab\x00",
+		"nothing differs":        "\x03\x01\x00\x00\x01\x00\x00\x00a\x02ab",
+		"symbols out of order":   head + "\x02ba\x00",
+		"a symbol twice":         head + "\x02aa\x00",
+		"code without symbol":    head + "\x03abc\x0f",
+		"bits left over":         head + "\x02ab\x04",
+		"too short":              "\x03\x01\x00\x00\x09\x00\x00\xff\x01\x02ab\x00",
 	} {
 		reader := &columnReader{rest: column}
 		reader.readStrings(2, func(int, string) {})
@@ -150,7 +156,7 @@ func TestPackedStringsAreReadInOneSpellingOnly(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	reader := &columnReader{rest: "\x03\x01\x02ab\x02\x01"}
+	reader := &columnReader{rest: "\x03" + "\x00\x01\x00\x02" + "\x01\x00\x00" + "\x01" + "\x02ab" + "\x01"}
 	var got [2]string
 	reader.readStrings(2, func(row int, value string) { got[row] = value })
 	if reader.failed || reader.rest != "" || got != [2]string{"", "b"} {

@@ -44,16 +44,20 @@ func (e *Edge) Seal(dst []byte, records []record.Record) []byte {
 	}
 	batch := seal.Batch{Epoch: e.key.Epoch, Key: e.key.ID, Wrap: e.writer.Wrap(), Events: len(records)}
 	all := &epochBatches{epoch: e.key.Epoch, batches: []Batch{{Records: records}}, records: len(records)}
-	for _, view := range seal.Views {
-		e.plan.make(e.layout, view, all)
-		for shard := range e.key.Shards {
-			if rows := e.plan.of(shard); len(rows) > 0 {
-				e.payload = e.encoder.AppendRows(e.payload[:0], rows)
-				batch.Frames = append(batch.Frames, e.writer.Seal(view.AtEdge(), shard, e.payload))
-			}
+	e.plan.make(e.layout, all)
+	for shard := range e.key.Shards {
+		if rows := e.plan.rowsOf(shard); len(rows) > 0 {
+			e.payload = e.encoder.AppendRows(e.payload[:0], rows)
+			batch.Frames = append(batch.Frames, e.writer.Seal(seal.ByAddress.AtEdge(), shard, e.payload))
 		}
 	}
-	clear(e.plan.rows)
+	for shard := range e.key.Shards {
+		if mentions := e.plan.mentionsOf(shard); len(mentions) > 0 {
+			e.payload = e.encoder.AppendMentions(e.payload[:0], mentions)
+			batch.Frames = append(batch.Frames, e.writer.Seal(seal.ByAccount.AtEdge(), shard, e.payload))
+		}
+	}
+	e.plan.forget()
 	clear(e.payload[:cap(e.payload)])
 	return batch.Append(dst)
 }

@@ -11,12 +11,13 @@ import (
 	"mayfly/retention/seal"
 )
 
-// openEdge opens the segments of a chunk. A segment that does not open, and an
-// event that ingest would have refused had it come plain, are left out and counted:
-// what a producer has garbled was never written, and makes no answer incomplete;
+// openEdge opens the segments of a chunk and gives take each payload, with the
+// identity of its Kafka record. A segment that does not open, and an event that
+// ingest would have refused had it come plain, are left out and counted: what a
+// producer has garbled was never written, and makes no answer incomplete;
 // otherwise any producer could make all of them so. A batch that was replayed to
 // other offsets counts once, where it was first.
-func (s *search) openEdge(ctx context.Context, c chunk, found *segments) error {
+func (s *search) openEdge(ctx context.Context, c *chunk, found *segments, take func(record.ID, []byte) error) error {
 	type segmentID struct {
 		wrap     seal.WrapID
 		sequence uint64
@@ -25,7 +26,6 @@ func (s *search) openEdge(ctx context.Context, c chunk, found *segments) error {
 	place := c.place
 	place.View = place.View.AtEdge()
 	seen := map[segmentID]struct{}{}
-	var records []record.Record
 	for _, row := range found.rows {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -48,7 +48,7 @@ func (s *search) openEdge(ctx context.Context, c chunk, found *segments) error {
 			}
 		}
 		if err == nil {
-			records, err = record.Decode(records[:0], payload)
+			err = take(row.id, payload)
 		}
 		clear(payload)
 		if err != nil {
@@ -56,9 +56,6 @@ func (s *search) openEdge(ctx context.Context, c chunk, found *segments) error {
 			continue
 		}
 		seen[id] = struct{}{} // only what has opened: a forgery hides nothing
-		kept := adopt(records, row.id, c.key.Epoch)
-		s.refuse(len(records) - len(kept))
-		s.keep(kept, c.deadline)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mayfly/retention"
+	"mayfly/retention/keyring"
 	"mayfly/retention/record"
 	"mayfly/retention/seal"
 )
@@ -36,7 +37,7 @@ func (r *Reader) Evidence(ctx context.Context, epoch retention.Epoch, q Query) (
 			if err != nil {
 				continue
 			}
-			holds := s.holds(payload)
+			holds := s.holds(key, f.Place.View, payload)
 			clear(payload)
 			if !holds {
 				continue
@@ -52,11 +53,18 @@ func (r *Reader) Evidence(ctx context.Context, epoch retention.Epoch, q Query) (
 	return evidence, nil
 }
 
-// holds reports whether a frame's payload has a record that is asked for.
-func (s *search) holds(payload []byte) bool {
-	records, err := record.Decode(nil, payload)
+// holds reports whether a frame's payload has a record that is asked for, or
+// mentions the account.
+func (s *search) holds(key *keyring.Key, view seal.View, payload []byte) (holds bool) {
+	if view == seal.ByAccount {
+		_, subject := layoutOf(key.Public).account([]byte(s.query.Account))
+		err := record.Mentioned(payload, subject, func(uint32) { holds = true })
+		return err == nil && holds
+	}
+	selection := record.Selection{Prefix: s.query.Prefix, Account: s.query.Account}
+	records, err := selection.Append(nil, payload)
 	return err == nil && slices.ContainsFunc(records, func(r record.Record) bool {
-		return r.Time >= s.query.From.UnixMilli() && (s.query.To.IsZero() || r.Time <= s.query.To.UnixMilli()) && s.matches(&r)
+		return r.Time >= s.query.From.UnixMilli() && (s.query.To.IsZero() || r.Time <= s.query.To.UnixMilli())
 	})
 }
 

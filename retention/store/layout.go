@@ -7,7 +7,6 @@ import (
 	"github.com/dchest/siphash"
 
 	"mayfly/retention/keyring"
-	"mayfly/retention/record"
 	"mayfly/retention/seal"
 )
 
@@ -34,17 +33,14 @@ func layoutOf(key keyring.Public) layout {
 }
 
 func (l layout) shard(subject []byte) uint32 {
-	return uint32(siphash.Hash(l.k0, l.k1, subject) >> 32 * l.shards >> 32)
+	shard, _ := l.account(subject)
+	return shard
 }
 
-// of is a record's shard in a view; scratch is only a place to work in.
-func (l layout) of(view seal.View, r *record.Record, scratch []byte) (uint32, []byte) {
-	if view == seal.ByAccount {
-		scratch = append(scratch[:0], r.Account...)
-	} else {
-		scratch = appendGroup(scratch[:0], r.Address.Reveal())
-	}
-	return l.shard(scratch), scratch
+// account is an account's shard, and what it is called in mentions: other bits of the same hash.
+func (l layout) account(subject []byte) (shard, name uint32) {
+	hash := siphash.Hash(l.k0, l.k1, subject)
+	return uint32(hash >> 32 * l.shards >> 32), uint32(hash)
 }
 
 func appendGroup(dst []byte, ip netip.Addr) []byte {

@@ -343,3 +343,40 @@ func TestAWriterFollowsAShortenedKey(t *testing.T) {
 		}
 	})
 }
+
+// A look-up by account needs both views, one by address only its own.
+func TestALossInEitherViewIsSaid(t *testing.T) {
+	t.Parallel()
+	byAccount := store.Query{Account: "user7"}
+	for _, test := range []struct {
+		view     seal.View
+		query    store.Query
+		complete bool
+	}{
+		{seal.ByAccount, byAccount, false},
+		{seal.ByAccount, all, true},
+		{seal.ByAddress, byAccount, false},
+		{seal.ByAddress, all, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := store.NewMemory()
+			y := newSystem(t, memory)
+			y.mint(t)
+			_, batches := y.events(1, 500)
+			y.write(t, batches)
+			for _, b := range batches {
+				keys, err := y.ring.Public(context.Background(), b.Epoch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for shard := range keys[0].Shards {
+					memory.Drop(seal.Place{Epoch: b.Epoch, Key: keys[0].ID, View: test.view, Shard: shard})
+				}
+			}
+			answer, err := y.reader.Find(context.Background(), test.query)
+			if err != nil || answer.Complete != test.complete {
+				t.Errorf("the %v view lost, account %v: complete %v, %v", test.view, test.query.Account != "", answer.Complete, err)
+			}
+		})
+	}
+}

@@ -35,8 +35,11 @@ func NewReader(policies retention.Policies, keys *keyring.Opener, store Store) *
 // settling is how long after an epoch's start its key may still be on its way.
 const settling = 2 * time.Second
 
-// epochsAtOnce bounds how much of a long look-up is in memory at a time.
-const epochsAtOnce = 16
+// How much of a long look-up is in memory at a time.
+const (
+	epochsAtOnce = 16
+	chunksAtOnce = 32
+)
 
 // Find answers q from the epochs that live now. What is due by the time of the
 // answer is not in it, whatever the store, the keyring or a cache still has.
@@ -109,12 +112,29 @@ type hit struct {
 	deadline time.Time
 }
 
-// chunk is one list of frames to read, and what their writers say is in it.
+// chunk is one list of frames to read.
 type chunk struct {
 	key      *keyring.Key
 	place    seal.Place
 	deadline time.Time
-	written  map[seal.WriterID]uint64
+	writers  map[writerOf]manifest // of the epoch
+}
+
+// at is the chunk of the same key at another place.
+func (c *chunk) at(view seal.View, shard uint32) chunk {
+	other := *c
+	other.place.View, other.place.Shard = view, shard
+	return other
+}
+
+// whole reports whether frames has all that the chunk's writers say is in it.
+func (c *chunk) whole(frames []seal.Frame) bool {
+	for writer, m := range c.writers {
+		if writer.key == c.key.ID && !holds(frames, writer.id, m.frames[c.place.View][c.place.Shard]) {
+			return false
+		}
+	}
+	return true
 }
 
 // written lists the keys under which something was acknowledged.
@@ -151,6 +171,48 @@ func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
 		}
 		chunks = append(chunks, of...)
 	}
+	if s.query.Account != "" {
+		if chunks, err = s.mentioned(ctx, chunks); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(chunks, chunksAtOnce) {
+		if err := s.each(ctx, part, s.open); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mentioned gives the chunks of the address view in which, by these of the
+// account view, the account has records.
+func (s *search) mentioned(ctx context.Context, chunks []chunk) ([]chunk, error) {
+	var mu sync.Mutex // guards found
+	var found []chunk
+	err := s.each(ctx, chunks, func(ctx context.Context, c *chunk, frames []seal.Frame) error {
+		_, subject := layoutOf(c.key.Public).account([]byte(s.query.Account))
+		shards := map[uint32]bool{}
+		take := func(payload []byte) error {
+			return record.Mentioned(payload, subject, func(shard uint32) { shards[shard] = true })
+		}
+		edge, err := s.payloads(ctx, c, frames, take)
+		if err == nil {
+			err = s.openEdge(ctx, c, edge, func(_ record.ID, payload []byte) error { return take(payload) })
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for shard := range shards {
+			if shard < c.key.Shards {
+				found = append(found, c.at(seal.ByAddress, shard))
+			}
+		}
+		return err
+	})
+	return found, err
+}
+
+// each fetches chunks and does what is to be done with the frames of each, side by side.
+func (s *search) each(ctx context.Context, chunks []chunk, do func(context.Context, *chunk, []seal.Frame) error) error {
 	places := make([]seal.Place, len(chunks))
 	for i := range chunks {
 		places[i] = chunks[i].place
@@ -162,7 +224,7 @@ func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range chunks {
-		g.Go(func() error { return s.open(ctx, chunks[i], frames[i]) })
+		g.Go(func() error { return do(ctx, &chunks[i], frames[i]) })
 	}
 	return g.Wait()
 }
@@ -205,13 +267,8 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 		}
 		view, shards := layoutOf(key.Public).shardsOf(s.query)
 		for _, shard := range shards {
-			c := chunk{key: key, deadline: deadline, written: map[seal.WriterID]uint64{}}
+			c := chunk{key: key, deadline: deadline, writers: manifests}
 			c.place = seal.Place{Epoch: epoch, Key: key.ID, View: view, Shard: shard}
-			for writer, m := range manifests {
-				if writer.key == key.ID && m.frames[view][shard] > 0 {
-					c.written[writer.id] = m.frames[view][shard]
-				}
-			}
 			chunks = append(chunks, c)
 		}
 	}
@@ -254,54 +311,71 @@ func (s *search) openFrame(ctx context.Context, key *keyring.Key, f *seal.Frame)
 	return reader.Open(f)
 }
 
-// open reads the frames of a chunk, each once, and keeps what matches.
-func (s *search) open(ctx context.Context, c chunk, frames []seal.Frame) error {
-	for writer, written := range c.written {
-		// A chunk that was purged between two steps of this look-up is no loss.
-		if !holds(frames, writer, written) && c.deadline.After(time.Now()) {
-			s.incomplete()
-		}
+// open keeps what matches of a chunk of the address view.
+func (s *search) open(ctx context.Context, c *chunk, frames []seal.Frame) error {
+	selection := record.Selection{Prefix: s.query.Prefix, Account: s.query.Account}
+	var records []record.Record
+	edge, err := s.payloads(ctx, c, frames, func(payload []byte) (err error) {
+		records, err = selection.Append(records[:0], payload)
+		s.keep(records, c.deadline)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.openEdge(ctx, c, edge, func(id record.ID, payload []byte) (err error) {
+		records, err = record.Decode(records[:0], payload)
+		kept := adopt(records, id, c.key.Epoch)
+		s.refuse(len(records) - len(kept))
+		s.keep(slices.DeleteFunc(kept, func(r record.Record) bool { return !selection.Matches(&r) }), c.deadline)
+		return err
+	})
+}
+
+// payloads gives take the payloads of a chunk's frames, each once, and erases
+// them afterwards; segments that were sealed at the edge it gives back.
+func (s *search) payloads(ctx context.Context, c *chunk, frames []seal.Frame, take func([]byte) error) (*segments, error) {
+	// A chunk that was purged between two steps of this look-up is no loss.
+	if !c.whole(frames) && c.deadline.After(time.Now()) {
+		s.incomplete()
 	}
 	type frameID struct {
 		writer   seal.WriterID
 		sequence uint64
 	}
 	seen := make(map[frameID]struct{}, len(frames))
-	var records []record.Record
-	var edge segments
+	edge := &segments{}
 	for i := range frames {
 		f := &frames[i]
 		if _, again := seen[frameID{f.Writer, f.Sequence}]; again {
 			continue
 		}
 		payload, err := s.openFrame(ctx, c.key, f)
-		records = records[:0]
 		switch {
 		case err != nil:
 		case isEdge(payload):
 			err = edge.add(payload)
 		default:
-			records, err = record.Decode(records, payload)
+			err = take(payload)
 			clear(payload)
 		}
 		switch {
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return nil, ctx.Err()
 		case err != nil:
 			s.incomplete()
 			continue
 		}
 		seen[frameID{f.Writer, f.Sequence}] = struct{}{}
-		s.keep(records, c.deadline)
 	}
-	return s.openEdge(ctx, c, &edge)
+	return edge, nil
 }
 
 func (s *search) keep(records []record.Record, deadline time.Time) {
 	from, to := s.query.From.UnixMilli(), s.query.To.UnixMilli()
 	for i := range records {
 		r := &records[i]
-		if r.Time < from || !s.query.To.IsZero() && r.Time > to || !s.matches(r) {
+		if r.Time < from || !s.query.To.IsZero() && r.Time > to {
 			continue
 		}
 		s.mu.Lock()
@@ -310,13 +384,6 @@ func (s *search) keep(records []record.Record, deadline time.Time) {
 		}
 		s.mu.Unlock()
 	}
-}
-
-func (s *search) matches(r *record.Record) bool {
-	if s.query.Account != "" {
-		return r.Account == s.query.Account
-	}
-	return s.query.Prefix.Contains(r.Address.Reveal())
 }
 
 func (s *search) incomplete() {

@@ -6,6 +6,10 @@
 //	Store    frames in chunks, each chunk with its absolute expiry (Redis, or memory)
 //	Reader   a query → chunks → frames → records, each once, none past its deadline
 //
+// The address view holds the records. The account view holds mentions only: in
+// which shards of the address view an account has records. (Both views in full
+// took 72 bytes an event instead of 32, and half as much CPU time again.)
+//
 // A chunk is the list of frames of one epoch key, view and shard. Beside the
 // chunks each epoch has a directory: which keys were opened for it, and of
 // every writer a manifest of the frames it has written. A reader that misses

@@ -41,8 +41,11 @@ func (b *Batch) Wipe(now time.Time) bool {
 	return b.wiped
 }
 
-// frameRecords is the most records in one frame: about 200 kB.
-const frameRecords = 4096
+// The most records, and mentions, in one frame: each about 100 kB.
+const (
+	frameRecords  = 4096
+	frameMentions = 16384
+)
 
 // lingering is how long a writer may outlast its epoch's length, so that the
 // last events of an epoch need no new one.
@@ -264,16 +267,20 @@ func (s *sealer) outlived(now time.Time) bool {
 
 func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
 	g := sealedGroup{deadline: earlier(s.key.Deadline, e.batches[0].Deadline), records: e.records}
-	for _, view := range seal.Views {
-		w.plan.make(s.layout, view, e)
-		for shard := range s.key.Shards {
-			for rows := range slices.Chunk(w.plan.of(shard), frameRecords) {
-				w.payload = w.encoder.AppendRows(w.payload[:0], rows)
-				g.frames = append(g.frames, s.Seal(view, shard, w.payload))
-			}
+	w.plan.make(s.layout, e)
+	for shard := range s.key.Shards {
+		for rows := range slices.Chunk(w.plan.rowsOf(shard), frameRecords) {
+			w.payload = w.encoder.AppendRows(w.payload[:0], rows)
+			g.frames = append(g.frames, s.Seal(seal.ByAddress, shard, w.payload))
 		}
 	}
-	clear(w.plan.rows)
+	for shard := range s.key.Shards {
+		for mentions := range slices.Chunk(w.plan.mentionsOf(shard), frameMentions) {
+			w.payload = w.encoder.AppendMentions(w.payload[:0], mentions)
+			g.frames = append(g.frames, s.Seal(seal.ByAccount, shard, w.payload))
+		}
+	}
+	w.plan.forget()
 	s.records += uint64(e.records)
 	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Writer)
 	g.manifest = s.Seal(seal.Manifest, 0, w.payload)

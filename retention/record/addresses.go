@@ -1,0 +1,177 @@
+package record
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+
+	"mayfly/retention/address"
+)
+
+// Addresses of one shard share their beginnings: a column of them is
+//
+//	per row 0 for IPv4, 1 for IPv6: a column of integers
+//	of the IPv4 ones the upper 24 bits: a column of few values; then their last bytes
+//	of the IPv6 ones the upper 32 bits, of the registry's or the provider's choice:
+//	a column of few values; then their other 12 bytes
+//
+// An event of the reference workload takes 5.2 bytes instead of 8.3.
+
+func (e *Encoder) appendAddresses(dst []byte, rows []*Record) []byte {
+	families := resize(&e.present, len(rows))
+	e.heads4, e.heads6, e.tails = e.heads4[:0], e.heads6[:0], e.tails[:0]
+	for i, r := range rows {
+		ip := r.Address.Reveal()
+		if families[i] = 0; ip.Is4() {
+			four := ip.As4()
+			e.heads4 = append(e.heads4, uint64(binary.BigEndian.Uint32(four[:])>>8))
+			continue
+		}
+		families[i] = 1
+		sixteen := ip.As16()
+		e.heads6 = append(e.heads6, uint64(binary.BigEndian.Uint32(sixteen[:])))
+		e.tails = append(e.tails, sixteen[4:]...)
+	}
+	dst = appendInts(dst, families)
+	dst = e.appendFew(dst, e.heads4)
+	for i, r := range rows {
+		if families[i] == 0 {
+			four := r.Address.Reveal().As4()
+			dst = append(dst, four[3])
+		}
+	}
+	dst = e.appendFew(dst, e.heads6)
+	dst = append(dst, e.tails...)
+	clear(e.heads4)
+	clear(e.heads6)
+	clear(e.tails)
+	return dst
+}
+
+// readAddresses reads a column of n addresses.
+func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)) {
+	families := make([]byte, n)
+	six := 0
+	for i, family := range r.ints(n) {
+		if family > 1 {
+			r.fail()
+			return
+		}
+		families[i] = byte(family)
+		six += int(family)
+	}
+	heads4 := append([]uint64(nil), r.few(n-six, 24)...)
+	tails4 := r.bytes(uint64(n - six))
+	heads6 := r.few(six, 32)
+	tails6 := r.bytes(uint64(six) * 12)
+	if r.failed {
+		return
+	}
+	for i, family := range families {
+		var ip netip.Addr
+		if family == 0 {
+			var four [4]byte
+			binary.BigEndian.PutUint32(four[:], uint32(heads4[0])<<8|uint32(tails4[0]))
+			ip = netip.AddrFrom4(four)
+			heads4, tails4 = heads4[1:], tails4[1:]
+		} else {
+			var sixteen [16]byte
+			binary.BigEndian.PutUint32(sixteen[:], uint32(heads6[0]))
+			copy(sixteen[4:], tails6[:12])
+			ip = netip.AddrFrom16(sixteen)
+			heads6, tails6 = heads6[1:], tails6[12:]
+		}
+		a, err := address.From(ip)
+		if err != nil || ip.Is4In6() { // Address has one spelling, and so has a column
+			r.fail()
+			return
+		}
+		set(i, a)
+	}
+}
+
+// The forms of a column of few values.
+const (
+	fewPlain   = 0 // a column of integers
+	fewIndexed = 1 // the values, then a number per row: count, columns of integers
+)
+
+// few finds the values of a column of integers: a hash table with a random
+// factor, so that nobody can choose values that collide.
+type few struct {
+	factor uint64
+	slots  [2 * (maxValues + 1)]byte // number of the value, counting from 1; 0: none
+	values []uint64
+}
+
+// appendFew writes a column of integers of up to 32 bits. It uses e.numbers.
+func (e *Encoder) appendFew(dst []byte, column []uint64) []byte {
+	if len(column) == 0 {
+		return dst
+	}
+	if !e.numberFew(column) {
+		return appendInts(append(dst, fewPlain), column)
+	}
+	dst = append(dst, fewIndexed, byte(len(e.few.values)))
+	dst = appendInts(dst, e.few.values)
+	return appendInts(dst, e.numbers)
+}
+
+// numberFew fills e.few.values and e.numbers, or reports that it would not pay.
+func (e *Encoder) numberFew(column []uint64) bool {
+	f := &e.few
+	if f.factor == 0 {
+		f.factor = randomFactor()
+	}
+	clear(f.slots[:])
+	f.values = f.values[:0]
+	numbers := resize(&e.numbers, len(column))
+	most := min(maxValues, len(column)/2)
+	for i, value := range column {
+		slot := value * f.factor >> (64 - 9)
+		for f.slots[slot] != 0 && f.values[f.slots[slot]-1] != value {
+			slot = (slot + 1) % uint64(len(f.slots))
+		}
+		if f.slots[slot] == 0 {
+			if len(f.values) >= most {
+				return false
+			}
+			f.values = append(f.values, value)
+			f.slots[slot] = byte(len(f.values))
+		}
+		numbers[i] = uint64(f.slots[slot] - 1)
+	}
+	e.numbers = numbers
+	return true
+}
+
+// few reads a column of n integers of up to width bits. They are valid until
+// the next column of few is read.
+func (r *columnReader) few(n, width int) []uint64 {
+	if n == 0 {
+		return nil
+	}
+	var values []uint64
+	switch r.byte() {
+	case fewPlain:
+		values = r.ints(n)
+	case fewIndexed:
+		dictionary := append([]uint64(nil), r.ints(int(r.byte()))...)
+		values = r.ints(n)
+		for i, number := range values {
+			if number >= uint64(len(dictionary)) {
+				r.fail()
+				break
+			}
+			values[i] = dictionary[number]
+		}
+	default:
+		r.fail()
+	}
+	for _, value := range values {
+		if bits.Len64(value) > width {
+			r.fail()
+		}
+	}
+	return values
+}

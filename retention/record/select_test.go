@@ -1,0 +1,65 @@
+package record
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSelectionGivesWhatAFilterGives(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	records := randomRecords(4, 300)
+	payload := e.Append(nil, records, all(records))
+	for _, s := range []Selection{
+		{Prefix: netip.MustParsePrefix("192.0.2.3/32")},
+		{Prefix: netip.MustParsePrefix("192.0.2.0/30")},
+		{Prefix: netip.MustParsePrefix("2001:db8::3/128")},
+		{Prefix: netip.MustParsePrefix("2001:db8::/64")},
+		{Prefix: netip.MustParsePrefix("203.0.113.0/24")},
+		{Account: records[7].Account}, {Account: "nobody"},
+	} {
+		want := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return !s.Matches(&r) })
+		got, err := s.Append(nil, payload)
+		if err != nil || !cmp.Equal(want, got, exact, cmp.Comparer(func(a, b []Record) bool { return slices.Equal(a, b) })) {
+			t.Errorf("%v %q: %d records, want %d, %v", s.Prefix, s.Account, len(got), len(want), err)
+		}
+		for n := range payload[:40] {
+			if _, err := s.Append(nil, payload[:n]); !errors.Is(err, ErrFormat) {
+				t.Fatalf("cut to %d bytes: %v", n, err)
+			}
+		}
+	}
+}
+
+func TestMentionsAreFoundBySubject(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	mentions := []Mention{{1, 5}, {0xffffffff, 449}, {1, 7}, {2, 0}, {1, 5}}
+	payload := e.AppendMentions(nil, mentions)
+	for subject, want := range map[uint32][]uint32{1: {5, 7, 5}, 2: {0}, 0xffffffff: {449}, 3: nil} {
+		var got []uint32
+		if err := Mentioned(payload, subject, func(shard uint32) { got = append(got, shard) }); err != nil || !slices.Equal(got, want) {
+			t.Errorf("subject %d: shards %v, want %v, %v", subject, got, want, err)
+		}
+	}
+	for n := range payload {
+		if err := Mentioned(payload[:n], 1, func(uint32) {}); !errors.Is(err, ErrFormat) {
+			t.Errorf("cut to %d bytes: %v", n, err)
+		}
+	}
+	if err := Mentioned(append(payload, 0), 1, func(uint32) {}); !errors.Is(err, ErrFormat) {
+		t.Errorf("a byte too many: %v", err)
+	}
+}
+
+func FuzzMentioned(f *testing.F) {
+	var e Encoder
+	f.Add(e.AppendMentions(nil, []Mention{{1, 5}, {2, 449}}), uint32(1))
+	f.Fuzz(func(_ *testing.T, payload []byte, subject uint32) {
+		_ = Mentioned(payload, subject, func(uint32) {})
+	})
+}
