@@ -169,7 +169,9 @@ func (g *generation) flush() error {
 	if err := g.insist("storing", func() error { return g.writer.Append(g.ctx, sealed) }); err != nil {
 		return err
 	}
-	g.metrics.add(counts{resultStored: sealed.Stored, resultExpired: sealed.Expired, resultPurged: sealed.Purged})
+	g.metrics.add(counts{
+		resultStored: sealed.Stored, resultExpired: sealed.Expired, resultPurged: sealed.Purged, resultUnreadable: sealed.Unreadable,
+	})
 	if sealed.Stored > 0 {
 		g.metrics.flush.Observe(time.Since(began).Seconds())
 	}

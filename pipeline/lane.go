@@ -10,6 +10,7 @@ import (
 	"mayfly/pipeline/kafkain"
 	"mayfly/retention"
 	"mayfly/retention/record"
+	"mayfly/retention/seal"
 )
 
 // lane is the way of one partition: it decodes each message, judges it, and lets
@@ -60,8 +61,15 @@ func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
 		l.next, l.expect = b.Next, b.Next
 	}
 	for i := range b.Records {
-		if result := l.take(b, &b.Records[i], now); result != "" {
-			l.counts[result]++
+		r := &b.Records[i]
+		result, events := "", 1
+		if seal.IsBatch(r.Value) {
+			result, events = l.takeSealed(b, r, now)
+		} else {
+			result = l.take(b, r, now)
+		}
+		if result != "" {
+			l.counts[result] += events
 		}
 	}
 	l.next = max(l.next, b.Next)
@@ -117,10 +125,12 @@ func (l *lane) harvest() (s *slab, next, held int64) {
 
 // take judges one message and returns its result, "" for an event that waits.
 func (l *lane) take(b *kafkain.Batch, r *kafkain.Record, now int64) string {
-	if r.Offset < l.expect {
+	if !l.fresh(r) {
 		return resultDuplicate
 	}
-	l.expect = r.Offset + 1
+	if l.sealedOnly {
+		return resultPlain
+	}
 	if refusal := l.decoder.Decode(r.Value, &l.event); refusal != event.Accepted {
 		return string(refusal)
 	}
@@ -142,6 +152,15 @@ func (l *lane) take(b *kafkain.Batch, r *kafkain.Record, now int64) string {
 	id := record.ID{Topic: b.Partition.ID, Partition: b.Partition.Number, Offset: r.Offset}
 	l.slab.add(&l.choice, id, t, &l.event)
 	return ""
+}
+
+// fresh reports whether a message is delivered for the first time.
+func (l *lane) fresh(r *kafkain.Record) bool {
+	if r.Offset < l.expect {
+		return false
+	}
+	l.expect = r.Offset + 1
+	return true
 }
 
 // choose sets the choice for the event at hand; false: no policy matches.

@@ -12,6 +12,9 @@ const (
 	resultDuplicate   = "duplicate"    // delivered again within one generation
 	resultExpired     = "expired"      // its epoch was past its deadline
 	resultPurged      = "purged"       // its epoch was purged before its deadline: a warden's window is shorter
+	resultUnreadable  = "unreadable"   // sealed at the edge to a key that no keyring node has, or to shards that it has not
+	resultBadBatch    = "bad_batch"    // it begins like a sealed batch and is none
+	resultPlain       = "plain"        // it came plain, and only sealed batches are taken
 	resultNoPolicy    = "no_policy"    // no policy matches, so it would have no deadline
 	resultTimeFuture  = "time_future"  // its time is after its record's stamp
 	resultStampFuture = "stamp_future" // its producer's stamp is ahead of our clock
@@ -30,7 +33,7 @@ type counts map[string]int
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mayfly_ingest_events_total", Help: "Messages read from Kafka, by what became of them.",
+		Name: "mayfly_ingest_events_total", Help: "Events read from Kafka, by what became of them; of a sealed batch as many as it says it has.",
 	}, []string{"result"})
 	skew := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "mayfly_clock_skew_seconds", Help: "How far a peer's clock is ahead of ours.",
@@ -49,7 +52,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}),
 		redisAhead: skew.WithLabelValues("redis"),
 	}
-	results := []string{resultStored, resultDuplicate, resultExpired, resultPurged, resultNoPolicy, resultTimeFuture, resultStampFuture}
+	results := []string{
+		resultStored, resultDuplicate, resultExpired, resultPurged, resultUnreadable,
+		resultBadBatch, resultPlain, resultNoPolicy, resultTimeFuture, resultStampFuture,
+	}
 	for _, refusal := range event.Refusals {
 		results = append(results, string(refusal))
 	}

@@ -1,7 +1,8 @@
 // Package pipeline is ingest: it takes batches of Kafka records, decodes them
 // into events, gathers those for a moment, has them sealed and stored, and only
 // then commits. Follow an event through the files: lane.go (decode, judge, place
-// in its epoch), slab.go (wait), generation.go (seal, store, commit).
+// in its epoch), slab.go (wait), generation.go (seal, store, commit). A batch that
+// was sealed before Kafka (package edge) takes the same way, closed (sealed.go).
 //
 // Only cmd imports it. Its invariants: an offset is committed only after
 // everything before it was stored, refused with a counted reason, or past its deadline;
@@ -39,6 +40,7 @@ type Source interface {
 type Dependencies struct {
 	Policies   retention.Policies
 	Fields     event.FieldMap
+	SealedOnly bool // refuse plain events: the topic is meant to hold no address
 	Writer     *store.Writer
 	Store      Checker
 	Log        *zap.Logger
@@ -47,15 +49,16 @@ type Dependencies struct {
 
 // Ingest stores what a source delivers. It implements kafkain.Handler.
 type Ingest struct {
-	config   Config
-	policies retention.Policies
-	decoder  *event.Decoder
-	writer   *store.Writer
-	store    Checker
-	log      *zap.Logger
-	metrics  *metrics
-	memory   *semaphore.Weighted // Config.Memory bytes, held from decoding to storage
-	current  *generation
+	config     Config
+	policies   retention.Policies
+	decoder    *event.Decoder
+	sealedOnly bool
+	writer     *store.Writer
+	store      Checker
+	log        *zap.Logger
+	metrics    *metrics
+	memory     *semaphore.Weighted // Config.Memory bytes, held from decoding to storage
+	current    *generation
 
 	mu      sync.Mutex // guards trouble
 	trouble error
@@ -77,7 +80,7 @@ func New(config Config, deps Dependencies) (*Ingest, error) {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	return &Ingest{
-		config: config, policies: deps.Policies, decoder: decoder, writer: deps.Writer, store: deps.Store,
+		config: config, policies: deps.Policies, decoder: decoder, sealedOnly: deps.SealedOnly, writer: deps.Writer, store: deps.Store,
 		log: deps.Log, metrics: metrics, memory: semaphore.NewWeighted(config.Memory), trouble: errNotStarted,
 	}, nil
 }

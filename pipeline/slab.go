@@ -15,8 +15,8 @@ import (
 // slab is where decoded events wait to be sealed: records in blocks, each of
 // one epoch, their strings in memory of the slab's own. It is erased and used again.
 type slab struct {
-	batches []store.Batch           // Records are blocks
-	open    map[retention.Epoch]int // each epoch's last batch
+	batches []store.Batch           // Records are blocks, or it came sealed
+	open    map[retention.Epoch]int // each epoch's last batch of records
 	latest  int                     // the batch used last
 	arenas  [][]byte
 	filling int // the arena in use: those before are full, those behind are empty
@@ -60,6 +60,10 @@ func (s *slab) add(c *choice, id record.ID, at int64, e *event.Event) {
 
 // keep copies records of another slab, which may then be erased.
 func (s *slab) keep(from *store.Batch) {
+	if from.Edge != nil {
+		s.addSealed(from)
+		return
+	}
 	for i := range from.Records {
 		b := s.batch(from.Epoch, from.Deadline.UnixMilli())
 		b.Records = append(b.Records, from.Records[i]) // there is room: it stays in its block
@@ -70,7 +74,7 @@ func (s *slab) keep(from *store.Batch) {
 
 // batch finds a batch of an epoch with room for a record; the latest is nearly always the one.
 func (s *slab) batch(epoch retention.Epoch, deadline int64) *store.Batch {
-	if s.latest < len(s.batches) && s.batches[s.latest].Epoch == epoch && len(s.batches[s.latest].Records) < len(block{}) {
+	if s.latest < len(s.batches) && s.batches[s.latest].Edge == nil && s.batches[s.latest].Epoch == epoch && len(s.batches[s.latest].Records) < len(block{}) {
 		return &s.batches[s.latest]
 	}
 	i, known := s.open[epoch]
@@ -118,6 +122,9 @@ func (s *slab) wipe(now time.Time) {
 // erase overwrites what the slab holds and makes it empty.
 func (s *slab) erase() {
 	for _, b := range s.batches {
+		if b.Edge != nil {
+			continue // nothing in the clear
+		}
 		clear(b.Records)
 		blocks.Put((*block)(b.Records[:len(block{})]))
 	}

@@ -13,6 +13,8 @@ type Config struct {
 	Brokers []string `yaml:"brokers" help:"Kafka brokers, host:port"`
 	Topics  []string `yaml:"topics" help:"topics to read"`
 	Group   string   `yaml:"group" help:"consumer group"`
+	// Sealed refuses plain events: a topic that only edges write to holds no address.
+	Sealed bool `yaml:"sealed" help:"refuse messages that were not sealed at the edge (mayfly relay), and count them: the topics are to hold no address"`
 	// Uncommitted also reads records of open and aborted transactions.
 	Uncommitted bool `yaml:"uncommitted" help:"also read records of open and aborted transactions"`
 	// FetchBytes bounds one partition's share of a fetch; a single larger record batch still arrives.

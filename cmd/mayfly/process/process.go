@@ -164,7 +164,7 @@ func (p *Process) openReader() error {
 
 func (p *Process) newIngest() (err error) {
 	p.ingest, err = pipeline.New(p.Config.Ingest, pipeline.Dependencies{
-		Policies: p.Config.Policies, Fields: p.Config.Fields,
+		Policies: p.Config.Policies, Fields: p.Config.Fields, SealedOnly: p.Config.Kafka.Sealed,
 		Writer: store.NewWriter(p.Keyring, p.store), Store: p.store,
 		Log: p.log, Registerer: p.Registry,
 	})
