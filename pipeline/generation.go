@@ -115,8 +115,10 @@ func (g *generation) finish(ctx context.Context) error {
 }
 
 // release gives back the memory of what was dropped: by run where it ended
-// early, and of what the lanes took after that.
+// early, and of what the lanes took after that; and the frame keys, as nobody
+// knows when the next generation begins.
 func (g *generation) release() {
+	g.writer.Forget()
 	g.give(g.held.bytes)
 	g.held.slab.erase()
 	for _, l := range g.lanes {

@@ -111,6 +111,11 @@ func (r *rig) stop(t *testing.T) {
 	if waiting := testutil.ToFloat64(r.metrics.waiting); waiting != 0 {
 		t.Errorf("%v bytes wait after the end", waiting)
 	}
+	for _, epoch := range r.policy.Live(time.Now()) {
+		if r.writer.Holding(epoch) {
+			t.Errorf("the frame key of epoch %v is still in memory after the end", epoch)
+		}
+	}
 }
 
 // warden mints keys once a second until the test ends.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"strings"
 	"text/tabwriter"
 
 	"mayfly/cmd/mayfly/output"
+	"mayfly/retention/secret"
 )
 
 // VersionCmd is "mayfly version".
@@ -61,7 +61,7 @@ func (cmd *VersionCmd) Run() error {
 }
 
 func describe(info *debug.BuildInfo) build {
-	b := build{Version: info.Main.Version, Go: info.GoVersion}
+	b := build{Version: info.Main.Version, Go: info.GoVersion, ErasesKeys: secret.Erases}
 	var system, machine string
 	for _, s := range info.Settings {
 		switch s.Key {
@@ -75,8 +75,6 @@ func describe(info *debug.BuildInfo) build {
 			system = s.Value
 		case "GOARCH":
 			machine = s.Value
-		case "GOEXPERIMENT":
-			b.ErasesKeys = strings.Contains(","+s.Value+",", ",runtimesecret,")
 		}
 	}
 	b.Platform = system + "/" + machine

@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/retention/secret"
 )
 
 // KEKFile is a KEK whose state lies in a file on tmpfs, overwritten in place at
@@ -38,11 +41,13 @@ func GenerateKEK(path string, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("creating the key-encryption key: %w", err)
 	}
-	key := make([]byte, 32)
-	if _, err := rand.Read(key); err != nil {
-		return fmt.Errorf("drawing the key-encryption key: %w", err)
-	}
-	if err := errors.Join(writeState(file, slotAt(now), key), file.Close()); err != nil {
+	secret.Do(func() {
+		key := make([]byte, keyLength)
+		if _, err = rand.Read(key); err == nil {
+			err = writeState(file, slotAt(now), key)
+		}
+	})
+	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("writing the key-encryption key: %w", err)
 	}
 	return nil
@@ -70,22 +75,27 @@ func OpenKEK(path string, now time.Time) (*KEKFile, error) {
 
 // Advance implements KEK: this process's memory first, which nothing can hold up,
 // then the file.
-func (k *KEKFile) Advance(now time.Time) error {
+func (k *KEKFile) Advance(now time.Time) (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	slot := slotAt(now)
-	if slot <= k.written {
-		return nil
+	if slot := slotAt(now); slot > k.written {
+		secret.Do(func() { err = k.advanceAll(slot) })
 	}
-	before, known := k.slot, append([]byte(nil), k.key...)
+	if err != nil {
+		return fmt.Errorf("advancing the key-encryption key: %w", err)
+	}
+	return nil
+}
+
+func (k *KEKFile) advanceAll(slot int64) error {
+	before, known := k.slot, bytes.Clone(k.key)
 	defer clear(known)
 	far := slot-k.slot > maxSteps // everything that this key ever wrapped is past its deadline
 	if err := k.forward(slot, far); err != nil {
-		return fmt.Errorf("advancing the key-encryption key: %w", err)
+		return err
 	}
-	err := k.locked(func(file *os.File) error { return k.write(file, before, known, far) })
-	if err != nil {
-		return fmt.Errorf("advancing the key-encryption key: %w", err)
+	if err := k.locked(func(file *os.File) error { return k.write(file, before, known, far) }); err != nil {
+		return err
 	}
 	k.written = k.slot
 	return nil
@@ -100,7 +110,7 @@ func (k *KEKFile) forward(slot int64, far bool) error {
 	for _, key := range k.derived {
 		clear(key)
 	}
-	k.slot, k.key, k.derived = slot, make([]byte, 32), map[int64][]byte{}
+	k.slot, k.derived = slot, map[int64][]byte{}
 	_, err := rand.Read(k.key)
 	return err
 }
@@ -114,7 +124,8 @@ func (k *KEKFile) write(file *os.File, before int64, known []byte, far bool) err
 	}
 	switch {
 	case slot >= k.slot && far:
-		k.slot, k.key = slot, key // another process jumped, too: the file's key is everybody's
+		k.slot = slot // another process jumped, too: the file's key is everybody's
+		copy(k.key, key)
 		return nil
 	case slot >= k.slot:
 		if mine, err := k.at(slot); err != nil || !bytes.Equal(mine, key) {
@@ -154,32 +165,58 @@ func (k *KEKFile) locked(do func(*os.File) error) error {
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("locking: %w", err)
 	}
-	return do(file)
+	secret.Do(func() { err = do(file) })
+	return err
 }
 
-func stateLine(slot int64, key []byte) string {
-	line := fmt.Sprintf("%s %019d %x ", kekVersion, slot, key)
-	sum := sha256.Sum256([]byte(line))
-	return line + hex.EncodeToString(sum[:8]) + "\n"
+// stateLine is the file's content. It is put together by hand: fmt keeps what it
+// has formatted in a pool.
+func stateLine(slot int64, key []byte) []byte {
+	line := make([]byte, 0, stateLength)
+	line = append(line, kekVersion...)
+	line = append(line, ' ')
+	line = append(line, fmt.Sprintf("%0*d", slotDigits, slot)...)
+	line = append(line, ' ')
+	line = hex.AppendEncode(line, key)
+	line = append(line, ' ')
+	sum := sha256.Sum256(line)
+	line = hex.AppendEncode(line, sum[:8])
+	return append(line, '\n')
 }
+
+const (
+	slotDigits  = 19
+	keyAt       = len(kekVersion) + 1 + slotDigits + 1
+	stateLength = keyAt + 2*keyLength + 1 + 2*8 + 1
+)
 
 // writeState overwrites the state in place: no older state stays beside it.
 func writeState(file *os.File, slot int64, key []byte) error {
-	if _, err := file.WriteAt([]byte(stateLine(slot, key)), 0); err != nil {
+	line := stateLine(slot, key)
+	defer clear(line)
+	if _, err := file.WriteAt(line, 0); err != nil {
 		return err
 	}
 	return file.Sync()
 }
 
 func readState(file *os.File) (slot int64, key []byte, err error) {
-	line := make([]byte, len(stateLine(0, make([]byte, 32)))+1)
+	line := make([]byte, stateLength+1)
+	defer clear(line)
 	n, _ := file.ReadAt(line, 0)
-	var digits string
 	damaged := fmt.Errorf("%s is damaged or no key-encryption key", file.Name())
-	if _, err := fmt.Sscanf(string(line[:n]), kekVersion+" %d %s", &slot, &digits); err != nil {
+	if n != stateLength {
 		return 0, nil, damaged
 	}
-	if key, err = hex.DecodeString(digits); err != nil || len(key) != 32 || stateLine(slot, key) != string(line[:n]) {
+	key = make([]byte, keyLength)
+	slot, err = strconv.ParseInt(string(line[keyAt-1-slotDigits:keyAt-1]), 10, 64)
+	if err != nil {
+		return 0, nil, damaged
+	}
+	if _, err := hex.Decode(key, line[keyAt:keyAt+2*keyLength]); err != nil {
+		return 0, nil, damaged
+	}
+	if again := stateLine(slot, key); !bytes.Equal(again, line[:n]) {
 		return 0, nil, damaged
 	}
 	return slot, key, nil

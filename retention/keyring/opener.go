@@ -10,6 +10,7 @@ import (
 
 	"mayfly/retention"
 	"mayfly/retention/seal"
+	"mayfly/retention/secret"
 )
 
 // Opener is a reader's hold on the keyring. It caches the keys of living
@@ -22,8 +23,9 @@ type Opener struct {
 	kek  KEK
 	log  *zap.Logger
 
-	mu    sync.Mutex // guards cache: a key leaves it no later than its deadline's next use or sweep
-	cache map[retention.Epoch]*opened
+	mu      sync.Mutex // guards what follows: a key leaves the cache no later than its deadline's next use or sweep
+	cache   map[retention.Epoch]*opened
+	dropped bool // a key has left the cache, and its memory is not known to be erased
 }
 
 type opened struct {
@@ -145,7 +147,15 @@ func (o *Opener) Reader(ctx context.Context, key *Key, writer seal.WriterID) (*s
 func (o *Opener) Forget(epoch retention.Epoch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.cache, epoch)
+	o.drop(epoch)
+}
+
+// drop runs with mu held.
+func (o *Opener) drop(epoch retention.Epoch) {
+	if o.cache[epoch] != nil {
+		delete(o.cache, epoch)
+		o.dropped = true
+	}
 }
 
 // Holds reports whether a key of the epoch is in the cache, due or not.
@@ -166,12 +176,14 @@ func (o *Opener) Run(ctx context.Context) error {
 			o.mu.Lock()
 			clear(o.cache)
 			o.mu.Unlock()
+			secret.Collect()
 			return nil
 		case now := <-tick.C:
 			o.sweep(now)
 			if err := o.kek.Advance(now); err != nil {
 				o.log.Error("key-encryption key not advanced: due epochs could still be unwrapped", zap.Error(err))
 			}
+			o.erase()
 		}
 	}
 }
@@ -184,7 +196,7 @@ func (o *Opener) cached(epoch retention.Epoch) []*Key {
 		return nil
 	}
 	if entry.due(time.Now()) {
-		delete(o.cache, epoch)
+		o.drop(epoch)
 		return nil
 	}
 	return slices.Clone(entry.keys)
@@ -195,8 +207,20 @@ func (o *Opener) sweep(now time.Time) {
 	defer o.mu.Unlock()
 	for epoch, entry := range o.cache {
 		if entry.due(now) {
-			delete(o.cache, epoch)
+			o.drop(epoch)
 		}
+	}
+}
+
+// erase has the memory of dropped keys erased: after the key-encryption key's
+// advance, as that drops some, too. A look-up that is still using one when it
+// comes due ends within its request.
+func (o *Opener) erase() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.dropped {
+		o.dropped = false
+		secret.Collect()
 	}
 }
 

@@ -1,11 +1,12 @@
 package seal
 
 import (
-	"crypto/cipher"
+	"bytes"
 	"crypto/hpke"
 	"fmt"
 
 	"mayfly/retention"
+	"mayfly/retention/secret"
 )
 
 // PrivateKey opens the wraps of one epoch key.
@@ -13,24 +14,32 @@ type PrivateKey struct{ key hpke.PrivateKey }
 
 // GenerateKey makes an epoch's key pair; the first result is the public key's bytes.
 func GenerateKey() (public []byte, private PrivateKey, err error) {
-	k, err := kem().GenerateKey()
+	secret.Do(func() {
+		if private.key, err = kem().GenerateKey(); err == nil {
+			public = private.key.PublicKey().Bytes()
+		}
+	})
 	if err != nil {
 		return nil, PrivateKey{}, fmt.Errorf("generating an epoch key: %w", err)
 	}
-	return k.PublicKey().Bytes(), PrivateKey{k}, nil
+	return bytes.Clone(public), private, nil
 }
 
 // ParsePrivateKey reads what Bytes wrote.
-func ParsePrivateKey(b []byte) (PrivateKey, error) {
-	k, err := kem().NewPrivateKey(b)
+func ParsePrivateKey(b []byte) (private PrivateKey, err error) {
+	secret.Do(func() { private.key, err = kem().NewPrivateKey(b) })
 	if err != nil {
 		return PrivateKey{}, fmt.Errorf("reading an epoch's private key: %w", err)
 	}
-	return PrivateKey{k}, nil
+	return private, nil
 }
 
-// Bytes is the private key itself, to be wrapped by the key-encryption key.
-func (p PrivateKey) Bytes() ([]byte, error) { return p.key.Bytes() }
+// Bytes is the private key itself, to be wrapped by the key-encryption key. It
+// is erased once it is dropped.
+func (p PrivateKey) Bytes() (seed []byte, err error) {
+	secret.Do(func() { seed, err = p.key.Bytes() })
+	return seed, err
+}
 
 // String hides the key.
 func (p PrivateKey) String() string { return "[private key]" }
@@ -43,25 +52,31 @@ type Reader struct {
 	epoch  retention.Epoch
 	key    KeyID
 	writer WriterID
-	frames cipher.AEAD
+	frames frameCipher
 }
 
 // NewReader recovers a writer's frame key from its wrap.
 func NewReader(epoch retention.Epoch, key KeyID, private PrivateKey, wrap Wrap) (*Reader, error) {
-	recipient, err := hpke.NewRecipient(wrap.Encapsulated, private.key, kdf(), aead(), info(epoch.String(), key, wrap.Writer))
-	if err != nil {
-		return nil, ErrOpen
-	}
-	frameKey, err := recipient.Export(frameKeyLabel, 32)
-	if err != nil {
-		return nil, ErrOpen
-	}
-	frames, err := newFrameCipher(frameKey)
-	clear(frameKey)
+	r := &Reader{epoch: epoch, key: key, writer: wrap.Writer}
+	var err error
+	secret.Do(func() { r.frames, err = openWrap(epoch, key, private, wrap) })
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{epoch: epoch, key: key, writer: wrap.Writer, frames: frames}, nil
+	return r, nil
+}
+
+func openWrap(epoch retention.Epoch, key KeyID, private PrivateKey, wrap Wrap) (frameCipher, error) {
+	recipient, err := hpke.NewRecipient(wrap.Encapsulated, private.key, kdf(), aead(), info(epoch.String(), key, wrap.Writer))
+	if err != nil {
+		return frameCipher{}, ErrOpen
+	}
+	frameKey, err := recipient.Export(frameKeyLabel, 32)
+	if err != nil {
+		return frameCipher{}, ErrOpen
+	}
+	defer clear(frameKey)
+	return newFrameCipher(frameKey)
 }
 
 // Open gives the payload of f, or ErrOpen where f is not what its writer
@@ -72,9 +87,6 @@ func (r *Reader) Open(f *Frame) ([]byte, error) {
 	}
 	n := nonce(f.Place, f.Sequence)
 	associated := appendAssociated(make([]byte, 0, 128), f.Place, f.Writer, f.Sequence)
-	payload, err := r.frames.Open(nil, n[:], f.bytes[f.body:], associated)
-	if err != nil {
-		return nil, ErrOpen
-	}
-	return payload, nil
+	sealed := f.bytes[f.body:]
+	return r.frames.open(make([]byte, 0, len(sealed)), n[:], sealed, associated)
 }

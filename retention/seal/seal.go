@@ -6,13 +6,14 @@
 // read back. The private key dies at the epoch's deadline, and with it every
 // copy of every frame, wherever it lies.
 //
+// Keys are handled inside secret.Do alone: a PrivateKey, a Reader and a Writer
+// are erased when they are dropped and collected (retention/secret).
+//
 // The key encapsulation is the hybrid of ML-KEM-768 and X25519: a copy of
 // the frames that is kept for decades must not open to a quantum computer.
 package seal
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hpke"
 	"encoding/hex"
 	"errors"
@@ -57,12 +58,4 @@ func info(epoch string, key KeyID, writer WriterID) []byte {
 	b = append(b, 0)
 	b = append(b, key[:]...)
 	return append(b, writer[:]...)
-}
-
-func newFrameCipher(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("making the frame cipher: %w", err)
-	}
-	return cipher.NewGCM(block)
 }

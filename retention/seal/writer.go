@@ -1,13 +1,14 @@
 package seal
 
 import (
-	"crypto/cipher"
+	"bytes"
 	"crypto/hpke"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 
 	"mayfly/retention"
+	"mayfly/retention/secret"
 )
 
 // Wrap is a writer's encapsulated frame key: of use only to who holds the
@@ -22,7 +23,7 @@ type Writer struct {
 	epoch    retention.Epoch
 	key      KeyID
 	wrap     Wrap
-	frames   cipher.AEAD
+	frames   frameCipher
 	sequence map[slot]uint64
 	scratch  []byte
 }
@@ -38,28 +39,32 @@ func NewWriter(epoch retention.Epoch, key KeyID, publicKey []byte) (*Writer, err
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("drawing a writer id: %w", err)
 	}
-	public, err := kem().NewPublicKey(publicKey)
-	if err != nil {
-		return nil, fmt.Errorf("reading the public key of epoch %v: %w", epoch, err)
-	}
-	encapsulated, sender, err := hpke.NewSender(public, kdf(), aead(), info(epoch.String(), key, id))
-	if err != nil {
-		return nil, fmt.Errorf("encapsulating to epoch %v: %w", epoch, err)
-	}
-	frameKey, err := sender.Export(frameKeyLabel, 32)
-	if err != nil {
-		return nil, fmt.Errorf("deriving the frame key of epoch %v: %w", epoch, err)
-	}
-	return newWriter(epoch, key, Wrap{Writer: id, Encapsulated: encapsulated}, frameKey)
-}
-
-func newWriter(epoch retention.Epoch, key KeyID, wrap Wrap, frameKey []byte) (*Writer, error) {
-	frames, err := newFrameCipher(frameKey)
-	clear(frameKey)
+	w := &Writer{epoch: epoch, key: key, wrap: Wrap{Writer: id}, sequence: map[slot]uint64{}}
+	var err error
+	secret.Do(func() { w.wrap.Encapsulated, w.frames, err = encapsulate(epoch, key, id, publicKey) })
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{epoch: epoch, key: key, wrap: wrap, frames: frames, sequence: map[slot]uint64{}}, nil
+	w.wrap.Encapsulated = bytes.Clone(w.wrap.Encapsulated) // published: not to be erased
+	return w, nil
+}
+
+func encapsulate(epoch retention.Epoch, key KeyID, id WriterID, publicKey []byte) ([]byte, frameCipher, error) {
+	public, err := kem().NewPublicKey(publicKey)
+	if err != nil {
+		return nil, frameCipher{}, fmt.Errorf("reading the public key of epoch %v: %w", epoch, err)
+	}
+	encapsulated, sender, err := hpke.NewSender(public, kdf(), aead(), info(epoch.String(), key, id))
+	if err != nil {
+		return nil, frameCipher{}, fmt.Errorf("encapsulating to epoch %v: %w", epoch, err)
+	}
+	frameKey, err := sender.Export(frameKeyLabel, 32)
+	if err != nil {
+		return nil, frameCipher{}, fmt.Errorf("deriving the frame key of epoch %v: %w", epoch, err)
+	}
+	defer clear(frameKey)
+	frames, err := newFrameCipher(frameKey)
+	return encapsulated, frames, err
 }
 
 // Wrap is the writer's encapsulated frame key, to publish.
@@ -83,7 +88,7 @@ func (w *Writer) seal(place Place, sequence uint64, payload []byte) Frame {
 	body := len(bytes)
 	w.scratch = appendAssociated(w.scratch[:0], place, w.wrap.Writer, sequence)
 	n := nonce(place, sequence)
-	bytes = w.frames.Seal(bytes, n[:], payload, w.scratch)
+	bytes = w.frames.seal(bytes, n[:], payload, w.scratch)
 	return Frame{Place: place, Writer: w.wrap.Writer, Sequence: sequence, bytes: bytes, body: body}
 }
 

@@ -322,6 +322,26 @@ func TestNothingIsFoundPastItsDeadline(t *testing.T) {
 	})
 }
 
+func TestAStoreThatStaysAwayKeepsNoFrameKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		_, batches := y.events(1, 1)
+		sealed, err := y.writer.Seal(t.Context(), batches)
+		if err != nil || !y.writer.Holding(batches[0].Epoch) {
+			t.Fatalf("nothing to forget: %v", err)
+		}
+		time.Sleep(y.policy.Epoch + 10*time.Second) // the store did not answer
+		if err := y.writer.Append(t.Context(), sealed); err != nil {
+			t.Fatal(err)
+		}
+		if y.writer.Holding(batches[0].Epoch) {
+			t.Fatal("the frame key of an epoch that is over is still in memory")
+		}
+	})
+}
+
 func TestIngestCannotReadBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/record"
 	"mayfly/retention/seal"
+	"mayfly/retention/secret"
 )
 
 // ErrKeyLost says that the key under which an epoch was being written is gone
@@ -175,6 +176,7 @@ func groupByEpoch(batches []Batch) []*epochBatches {
 
 // Append stores what Seal made. On an error call it again with the same batch.
 func (w *Writer) Append(ctx context.Context, sealed *Sealed) error {
+	w.retire(time.Now()) // a store that stays away keeps no frame key alive
 	for len(sealed.groups) > 0 {
 		g := &sealed.groups[0]
 		if time.Now().Before(g.deadline) {
@@ -251,11 +253,13 @@ func (w *Writer) retire(now time.Time) {
 	for epoch, s := range w.sealers {
 		if s.outlived(now) {
 			delete(w.sealers, epoch)
+			secret.Collect()
 		}
 	}
 	for k, s := range w.edge {
 		if s.outlived(now) {
 			delete(w.edge, k)
+			secret.Collect()
 		}
 	}
 }
@@ -263,6 +267,14 @@ func (w *Writer) retire(now time.Time) {
 func (s *sealer) outlived(now time.Time) bool {
 	length := time.Duration(s.key.Epoch.Length) * time.Millisecond
 	return now.Sub(s.made) >= length+lingering || !now.Before(s.key.Deadline)
+}
+
+// Forget drops every frame key: whoever has nothing to write holds none. Batches
+// that are sealed and not appended can still be.
+func (w *Writer) Forget() {
+	clear(w.sealers)
+	clear(w.edge)
+	secret.Collect()
 }
 
 func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {

@@ -24,6 +24,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
+	"mayfly/retention/secret"
 )
 
 // Store is what the warden needs of the IP log.
@@ -354,6 +355,7 @@ func (w *Warden) purge(ctx context.Context, s *Status) error {
 	}
 	destroyed := w.d.Keyring.Destroy(ctx, s.Epoch, window)
 	w.d.Forget(s.Epoch)
+	secret.Collect() // what minting and this process's caches have dropped
 	unlinked := w.d.Store.Unlink(ctx, s.Epoch, w.look(s).keys)
 	if err := errors.Join(advanced, destroyed, unlinked); err != nil {
 		return err

@@ -70,7 +70,7 @@ func (x *Examiner) sources() []warden.Source {
 	}
 }
 
-// Servers looks at every Redis and at the key-encryption key's file.
+// Servers looks at every Redis, at the key-encryption key's file and at this process.
 func (x *Examiner) Servers(ctx context.Context) warden.Observation {
 	seen := warden.Observation{Ahead: map[string]time.Duration{}}
 	for _, a := range keyring.AttestServers(ctx, x.names, x.nodes, x.data, x.config.Ingest.Skew) {
@@ -87,6 +87,7 @@ func (x *Examiner) Servers(ctx context.Context) warden.Observation {
 		}
 	}
 	seen.Findings = append(seen.Findings, keyring.AttestKEK(x.config.Keyring.KEKFile, time.Now())...)
+	seen.Findings = append(seen.Findings, keyring.AttestProcess()...)
 	return seen
 }
 

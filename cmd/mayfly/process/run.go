@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"mayfly/cmd/mayfly/config"
+	"mayfly/retention/secret"
 )
 
 // Run is what the commands for roles do: it loads the configuration and works
@@ -20,6 +21,9 @@ func Run(ctx context.Context, flags config.Flags, r Roles) error {
 	log, err := config.NewLogger(c.Log, os.Stderr)
 	if err != nil {
 		return err
+	}
+	if err := secret.Harden(); err != nil {
+		log.Warn("keys in memory are not kept from others on this machine", zap.Error(err))
 	}
 	p, err := New(c, r, log)
 	if err != nil {
