@@ -258,20 +258,6 @@ func (k *Keyring) Holding(ctx context.Context, epoch retention.Epoch) (answering
 	return int(answers.Load()), int(holds.Load())
 }
 
-// Purged reports whether any node that answers says that the epoch was purged. A
-// living epoch may be: by a warden whose window for it is shorter, and for good.
-func (k *Keyring) Purged(ctx context.Context, epoch retention.Epoch) bool {
-	var found atomic.Bool
-	_ = k.onAny(ctx, func(ctx context.Context, _ int, n Node) (bool, error) {
-		purged, err := n.Purged(ctx, epoch)
-		if err == nil && purged {
-			found.Store(true)
-		}
-		return purged, err
-	})
-	return found.Load()
-}
-
 // Epochs lists the epochs that have a key on any node that answers.
 func (k *Keyring) Epochs(ctx context.Context) ([]retention.Epoch, error) {
 	answers := make([][]retention.Epoch, len(k.nodes))

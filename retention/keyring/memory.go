@@ -121,12 +121,23 @@ func (n *MemoryNode) Fetch(_ context.Context, epoch retention.Epoch, part Part) 
 	return map[string][]byte{}, nil
 }
 
-// Purged implements Node.
-func (n *MemoryNode) Purged(_ context.Context, epoch retention.Epoch) (bool, error) {
+// Lives implements Node.
+func (n *MemoryNode) Lives(_ context.Context, epochs ...retention.Epoch) (time.Time, []Life, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	mark, marked := n.marks[lineOf(epoch)]
-	return marked && epoch.Start <= mark, n.down
+	if n.down != nil {
+		return time.Time{}, nil, n.down
+	}
+	now := time.Now()
+	lives := make([]Life, len(epochs))
+	for i, epoch := range epochs {
+		if e := n.living(epoch); e != nil {
+			lives[i] = Life{Held: true, Remaining: e.deadline.Sub(now)}
+		}
+		mark, marked := n.marks[lineOf(epoch)]
+		lives[i].Purged = marked && epoch.Start <= mark
+	}
+	return now, lives, nil
 }
 
 // Epochs implements Node.

@@ -22,6 +22,13 @@ var parts = [...]Part{partPublic, partPrivate, partWraps}
 // Contents are fields of an epoch by part.
 type Contents map[Part]map[string][]byte
 
+// Life is what a node says of an epoch.
+type Life struct {
+	Held      bool          // a key of it is here
+	Remaining time.Duration // until that expires, by the node's own clock
+	Purged    bool          // it is at or below its length's purged-through mark: no key of it is taken any more
+}
+
 // Node is one key server.
 type Node interface {
 	// Publish adds fields to an epoch, replacing one only by the same key for an
@@ -37,9 +44,9 @@ type Node interface {
 	// Destroy deletes the epoch and raises the purged-through mark to it, in one
 	// atomic step. The mark is kept for keepMark. Destroying twice is no error.
 	Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error
-	// Purged reports whether the epoch is at or below its length's purged-through
-	// mark here: no key of it is taken any more.
-	Purged(ctx context.Context, epoch retention.Epoch) (bool, error)
+	// Lives tells of epochs, in their order, for how long they live here, and the
+	// node's clock, in one exchange. It reads nothing that is secret.
+	Lives(ctx context.Context, epochs ...retention.Epoch) (now time.Time, lives []Life, err error)
 	// Epochs lists the epochs that have a key here, in no order: those of a policy
 	// that was removed or changed can't be reckoned from the present policies.
 	Epochs(ctx context.Context) ([]retention.Epoch, error)

@@ -62,6 +62,10 @@ func conform(t *testing.T, n keyring.Node) {
 	expect("publishing", n.Publish(ctx, at(1), later, key), nil)
 	expect("publishing again", n.Publish(ctx, at(1), later, key), nil)
 	expect("a wrap", n.Publish(ctx, at(1), later, wrap), nil)
+	if _, lives, err := n.Lives(ctx, at(1), at(2)); err != nil || !lives[0].Held || lives[1].Held ||
+		(lives[0].Remaining-time.Until(later)).Abs() > time.Second {
+		t.Fatalf("%+v, %v", lives, err)
+	}
 	has(at(1), "private", map[string][]byte{"00": []byte("priv")})
 	has(at(1), "wraps", map[string][]byte{"00 01": []byte("wrap")})
 
@@ -85,8 +89,9 @@ func conform(t *testing.T, n keyring.Node) {
 	expect("destroying", n.Destroy(ctx, at(1), time.Hour), nil)
 	purged := func(epoch retention.Epoch, want bool) {
 		t.Helper()
-		if got, err := n.Purged(ctx, epoch); err != nil || got != want {
-			t.Fatalf("%v: purged is %v, %v", epoch, got, err)
+		now, lives, err := n.Lives(ctx, epoch)
+		if err != nil || lives[0].Purged != want || time.Since(now).Abs() > time.Second {
+			t.Fatalf("%v: %+v at %v, %v", epoch, lives, now, err)
 		}
 	}
 	purged(at(0), true)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"mayfly/retention"
@@ -15,45 +17,75 @@ import (
 
 // Opener is a reader's hold on the keyring. It caches the keys of living
 // epochs, so that a look-up over a day costs no round trip per epoch, and
-// forgets each at its deadline by itself: by wall clock or by boot time,
-// whichever comes first, so that neither a clock set back nor a suspended
-// machine lengthens a key's life.
+// forgets each at its deadline by itself. How long a key lives is what the
+// keyring's nodes say, counted by boot time, or the wall clock where that is
+// sooner: neither a clock that is wrong or set back nor a suspended machine
+// lengthens it. The nodes are asked again every few seconds, so that a deadline
+// that was brought forward, and an early purge, reach the cache.
 type Opener struct {
-	ring *Keyring
-	kek  KEK
-	log  *zap.Logger
+	ring    *Keyring
+	kek     KEK
+	log     *zap.Logger
+	boot    func() time.Duration // CLOCK_BOOTTIME
+	metrics *prometheus.GaugeVec // nil: nobody asked for it
 
 	mu      sync.Mutex // guards what follows: a key leaves the cache no later than its deadline's next use or sweep
 	cache   map[retention.Epoch]*opened
-	dropped bool // a key has left the cache, and its memory is not known to be erased
+	dropped bool          // a key has left the cache, and its memory is not known to be erased
+	skew    time.Duration // how far clocks may differ
+	apart   bool          // ours differs by more from those of most nodes
 }
 
 type opened struct {
 	keys     []*Key
 	deadline time.Time
-	boot     time.Duration // of CLOCK_BOOTTIME
+	life     *life
+	asked    time.Duration // boot time of the nodes' latest answer
+}
+
+// life is when an epoch ends by boot time. It only comes nearer.
+type life struct{ end atomic.Int64 }
+
+func (l *life) shorten(end time.Duration) {
+	for {
+		before := l.end.Load()
+		if int64(end) >= before || l.end.CompareAndSwap(before, int64(end)) {
+			return
+		}
+	}
 }
 
 // Key opens the frames of one epoch key.
 type Key struct {
 	Public
 	private seal.PrivateKey
+	life    *life
+	boot    func() time.Duration
 
 	mu      sync.Mutex // guards both
 	readers map[seal.WriterID]*seal.Reader
 	edge    map[seal.WrapID]*seal.Reader // of what was sealed before Kafka
 }
 
+// defaultSkew is how far clocks may differ where nobody says otherwise.
+const defaultSkew = 5 * time.Second
+
 // NewOpener makes a reader's hold on ring.
 func NewOpener(ring *Keyring, kek KEK, log *zap.Logger) *Opener {
-	return &Opener{ring: ring, kek: kek, log: log, cache: map[retention.Epoch]*opened{}}
+	return &Opener{ring: ring, kek: kek, log: log, boot: bootTime, skew: defaultSkew, cache: map[retention.Epoch]*opened{}}
+}
+
+// Alive is false once the epoch is over, by the nodes' clocks or ours: nothing
+// that the key has opened may be given any more.
+func (k *Key) Alive() bool {
+	return k.life == nil || int64(k.boot()) < k.life.end.Load()
 }
 
 // Keys gives the keys of a living epoch that can be opened, among them those that
 // needed names if they are anywhere. ErrNoKey: there is none, not minted yet or
 // lost. ErrDestroyed: its deadline has passed.
 func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch, needed ...seal.KeyID) ([]*Key, error) {
-	before := o.cached(epoch)
+	before, known := o.cached(ctx, epoch)
 	if before != nil && holdsAll(before, needed) {
 		return before, nil
 	}
@@ -68,7 +100,13 @@ func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch, needed ...seal
 	if err != nil {
 		return nil, err
 	}
-	entry := &opened{deadline: publics[0].Deadline, keys: before}
+	asked := o.boot() // before they answer: what is counted from here ends no later
+	lives, err := o.ring.Lives(ctx, epoch)
+	if err != nil {
+		return nil, err
+	}
+	o.compare(lives.Ahead)
+	entry := &opened{deadline: publics[0].Deadline, keys: before, life: known, asked: asked}
 	for _, public := range publics {
 		if holdsAll(before, []seal.KeyID{public.ID}) {
 			continue
@@ -77,7 +115,9 @@ func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch, needed ...seal
 		if err != nil {
 			continue // a lost key; who finds frames under it says so
 		}
-		entry.keys = append(entry.keys, &Key{Public: public, private: private, readers: map[seal.WriterID]*seal.Reader{}})
+		entry.keys = append(entry.keys, &Key{
+			Public: public, private: private, life: entry.life, boot: o.boot, readers: map[seal.WriterID]*seal.Reader{},
+		})
 	}
 	if len(entry.keys) == 0 {
 		return nil, ErrNoKey
@@ -87,11 +127,16 @@ func (o *Opener) Keys(ctx context.Context, epoch retention.Epoch, needed ...seal
 			entry.deadline = key.Deadline
 		}
 	}
-	remaining := time.Until(entry.deadline)
-	if remaining <= 0 {
+	now, life := time.Now(), lives.Epochs[0]
+	switch {
+	case !now.Before(entry.deadline):
 		return nil, ErrDestroyed
+	case !life.Held && entry.deadline.Sub(now) < time.Second:
+		return nil, ErrDestroyed // while it was being fetched
+	case !life.Held:
+		return nil, ErrNoKey // purged or lost since, or the nodes' clocks are past its deadline
 	}
-	entry.boot = bootTime() + remaining
+	entry.life.shorten(asked + min(life.Remaining, entry.deadline.Sub(now)))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.cache[epoch] = entry
@@ -150,9 +195,10 @@ func (o *Opener) Forget(epoch retention.Epoch) {
 	o.drop(epoch)
 }
 
-// drop runs with mu held.
+// drop drops an epoch, also from under look-ups that are under way; mu is held.
 func (o *Opener) drop(epoch retention.Epoch) {
-	if o.cache[epoch] != nil {
+	if entry := o.cache[epoch]; entry != nil {
+		entry.life.shorten(0)
 		delete(o.cache, epoch)
 		o.dropped = true
 	}
@@ -165,9 +211,13 @@ func (o *Opener) Holds(epoch retention.Epoch) bool {
 	return o.cache[epoch] != nil
 }
 
-// Run drops due keys within a second of their deadline and advances the
-// key-encryption key, until ctx ends. Every process that opens frames runs it.
+// Run drops due keys within a second of their deadline, advances the
+// key-encryption key, and asks the nodes what still lives, until ctx ends. Every
+// process that opens frames runs it.
 func (o *Opener) Run(ctx context.Context) error {
+	var asking sync.WaitGroup
+	asking.Go(func() { o.watch(ctx) }) // a node that hangs holds up no key's end
+	defer asking.Wait()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -188,25 +238,35 @@ func (o *Opener) Run(ctx context.Context) error {
 	}
 }
 
-func (o *Opener) cached(epoch retention.Epoch) []*Key {
+// cached gives the keys in the cache, and with or without them the life of the
+// epoch. Where nobody has asked the nodes for long, it asks first.
+func (o *Opener) cached(ctx context.Context, epoch retention.Epoch) ([]*Key, *life) {
+	o.mu.Lock()
+	entry := o.cache[epoch]
+	stale := entry != nil && o.boot()-entry.asked > 3*askEvery
+	o.mu.Unlock()
+	if stale {
+		o.ask(ctx, epoch)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	entry := o.cache[epoch]
-	if entry == nil {
-		return nil
-	}
-	if entry.due(time.Now()) {
+	if entry = o.cache[epoch]; entry != nil && entry.due(time.Now(), o.boot()) {
 		o.drop(epoch)
-		return nil
+		entry = nil
 	}
-	return slices.Clone(entry.keys)
+	if entry == nil {
+		fresh := &life{}
+		fresh.end.Store(1<<63 - 1)
+		return nil, fresh
+	}
+	return slices.Clone(entry.keys), entry.life
 }
 
 func (o *Opener) sweep(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for epoch, entry := range o.cache {
-		if entry.due(now) {
+		if entry.due(now, o.boot()) {
 			o.drop(epoch)
 		}
 	}
@@ -224,4 +284,6 @@ func (o *Opener) erase() {
 	}
 }
 
-func (e *opened) due(now time.Time) bool { return !now.Before(e.deadline) || bootTime() >= e.boot }
+func (e *opened) due(now time.Time, boot time.Duration) bool {
+	return !now.Before(e.deadline) || int64(boot) >= e.life.end.Load()
+}

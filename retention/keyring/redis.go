@@ -111,18 +111,34 @@ func (n *RedisNode) Fetch(ctx context.Context, epoch retention.Epoch, part Part)
 	return fields, nil
 }
 
-// Purged implements Node.
-func (n *RedisNode) Purged(ctx context.Context, epoch retention.Epoch) (bool, error) {
+// Lives implements Node.
+func (n *RedisNode) Lives(ctx context.Context, epochs ...retention.Epoch) (time.Time, []Life, error) {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
-	mark, err := n.client.Get(ctx, markKey(epoch)).Int64()
-	if errors.Is(err, redis.Nil) {
-		return false, nil
+	pipe := n.client.Pipeline()
+	now := pipe.Time(ctx)
+	expiries, marks := make([]*redis.DurationCmd, len(epochs)), make([]*redis.StringCmd, len(epochs))
+	for i, epoch := range epochs {
+		expiries[i] = pipe.PTTL(ctx, partKey(epoch, partPublic)) // all parts have one expiry
+		marks[i] = pipe.Get(ctx, markKey(epoch))
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading the mark of epoch %v: %w", epoch, err)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return time.Time{}, nil, fmt.Errorf("asking how long %d epochs live: %w", len(epochs), err)
 	}
-	return epoch.Start <= mark, nil
+	lives := make([]Life, len(epochs))
+	for i, epoch := range epochs {
+		const never, absent = -1, -2
+		switch remaining := expiries[i].Val(); remaining {
+		case absent:
+		case never:
+			lives[i] = Life{Held: true, Remaining: 1<<63 - 1}
+		default:
+			lives[i] = Life{Held: true, Remaining: remaining}
+		}
+		mark, err := marks[i].Int64()
+		lives[i].Purged = err == nil && epoch.Start <= mark
+	}
+	return now.Val(), lives, nil
 }
 
 // Epochs implements Node. A keyring is small, some hundred keys, so a scan of it

@@ -380,3 +380,33 @@ func TestALossInEitherViewIsSaid(t *testing.T) {
 		})
 	}
 }
+
+// shifted is a node with another clock than ours.
+type shifted struct {
+	*keyring.MemoryNode
+	by time.Duration
+}
+
+func (s shifted) Lives(ctx context.Context, epochs ...retention.Epoch) (time.Time, []keyring.Life, error) {
+	now, lives, err := s.MemoryNode.Lives(ctx, epochs...)
+	return now.Add(s.by), lives, err
+}
+
+// A machine that takes living epochs for dead must not say that this is all.
+func TestALookUpByAWrongClockIsIncomplete(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		_, batches := y.events(1, 10)
+		y.write(t, batches)
+		ring, _ := keyring.New(shifted{y.node, -time.Hour})
+		reader := store.NewReader(retention.Policies{y.policy}, keyring.NewOpener(ring, y.kek, zap.NewNop()), y.store)
+		if _, err := reader.Find(context.Background(), all); err != nil { // which compares clocks
+			t.Fatal(err)
+		}
+		if a, err := reader.Find(context.Background(), all); err != nil || a.Complete {
+			t.Errorf("complete although this machine is an hour ahead (%v)", err)
+		}
+	})
+}

@@ -44,7 +44,7 @@ const (
 // Find answers q from the epochs that live now. What is due by the time of the
 // answer is not in it, whatever the store, the keyring or a cache still has.
 func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
-	s := &search{Reader: r, query: q, found: map[record.ID]hit{}, complete: true}
+	s := &search{Reader: r, query: q, found: map[record.ID]hit{}, complete: r.keys.InTime()}
 	epochs, err := r.epochs(ctx, q, time.Now())
 	if err != nil {
 		return Answer{}, fmt.Errorf("looking up: %w", err)
@@ -110,6 +110,7 @@ type search struct {
 type hit struct {
 	record   record.Record
 	deadline time.Time
+	key      *keyring.Key // that opened it
 }
 
 // chunk is one list of frames to read.
@@ -317,7 +318,7 @@ func (s *search) open(ctx context.Context, c *chunk, frames []seal.Frame) error 
 	var records []record.Record
 	edge, err := s.payloads(ctx, c, frames, func(payload []byte) (err error) {
 		records, err = selection.Append(records[:0], payload)
-		s.keep(records, c.deadline)
+		s.keep(records, c)
 		return err
 	})
 	if err != nil {
@@ -327,7 +328,7 @@ func (s *search) open(ctx context.Context, c *chunk, frames []seal.Frame) error 
 		records, err = record.Decode(records[:0], payload)
 		kept := adopt(records, id, c.key.Epoch)
 		s.refuse(len(records) - len(kept))
-		s.keep(slices.DeleteFunc(kept, func(r record.Record) bool { return !selection.Matches(&r) }), c.deadline)
+		s.keep(slices.DeleteFunc(kept, func(r record.Record) bool { return !selection.Matches(&r) }), c)
 		return err
 	})
 }
@@ -371,7 +372,7 @@ func (s *search) payloads(ctx context.Context, c *chunk, frames []seal.Frame, ta
 	return edge, nil
 }
 
-func (s *search) keep(records []record.Record, deadline time.Time) {
+func (s *search) keep(records []record.Record, c *chunk) {
 	from, to := s.query.From.UnixMilli(), s.query.To.UnixMilli()
 	for i := range records {
 		r := &records[i]
@@ -379,8 +380,8 @@ func (s *search) keep(records []record.Record, deadline time.Time) {
 			continue
 		}
 		s.mu.Lock()
-		if before, there := s.found[r.ID]; !there || deadline.Before(before.deadline) {
-			s.found[r.ID] = hit{r.Clone(), deadline}
+		if before, there := s.found[r.ID]; !there || c.deadline.Before(before.deadline) {
+			s.found[r.ID] = hit{r.Clone(), c.deadline, c.key}
 		}
 		s.mu.Unlock()
 	}
@@ -392,11 +393,12 @@ func (s *search) incomplete() {
 	s.complete = false
 }
 
-// answer sorts what was found and leaves out what is due by now.
+// answer sorts what was found and leaves out what is due by now: by our clock, or
+// by those of the keyring, which ours may be behind.
 func (s *search) answer(now time.Time) Answer {
 	a := Answer{Complete: s.complete, Refused: s.refused}
 	for _, h := range s.found {
-		if h.deadline.After(now) {
+		if h.deadline.After(now) && h.key.Alive() {
 			a.Records = append(a.Records, h.record)
 		}
 	}

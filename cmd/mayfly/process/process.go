@@ -159,7 +159,7 @@ func (p *Process) openReader() error {
 	p.KEK = kek
 	p.opener = keyring.NewOpener(p.Keyring, kek, p.log)
 	p.reader = store.NewReader(p.Config.Policies, p.opener, p.store)
-	return nil
+	return p.opener.Watch(p.Config.Ingest.Skew, p.Registry)
 }
 
 func (p *Process) newIngest() (err error) {
