@@ -25,7 +25,10 @@ type Dependencies struct {
 	Gatherer   prometheus.Gatherer   // for /metrics
 	Registerer prometheus.Registerer // nil: the desk's own metrics are not kept
 	ReceiptLog http.Handler          // of /v1/log/, with that cut off; nil: not served
-	Log        *zap.Logger           // nil: no log
+	// Commitments is where auditors' commitments are written down; nil: not served.
+	Commitments Commitments
+	Probe       http.Handler // of ProbePath, for the canaries' probers; nil: not served
+	Log         *zap.Logger  // nil: no log
 }
 
 // Desk serves the API.

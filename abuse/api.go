@@ -54,6 +54,9 @@ func (d *Desk) routes() *http.ServeMux {
 	})
 	d.registerLookup(api)
 	d.registerBatch(api)
+	if d.d.Commitments != nil {
+		d.registerCommitment(api)
+	}
 	huma.Register(api, huma.Operation{
 		OperationID: "retention", Method: http.MethodGet, Path: "/v1/retention",
 		Summary: "What is kept, until when, and what was purged", Errors: []int{http.StatusServiceUnavailable},
@@ -70,6 +73,9 @@ func (d *Desk) routes() *http.ServeMux {
 	mux.HandleFunc("GET /healthz", serveHealth)
 	mux.HandleFunc("GET /readyz", d.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.d.Gatherer, promhttp.HandlerOpts{}))
+	if d.d.Probe != nil {
+		mux.Handle("POST "+ProbePath, d.d.Probe)
+	}
 	if d.d.ReceiptLog != nil {
 		mux.Handle("GET /v1/log/", http.StripPrefix("/v1/log/", d.d.ReceiptLog))
 	}

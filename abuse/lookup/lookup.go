@@ -40,12 +40,15 @@ type Config struct {
 type Dependencies struct {
 	Log      Log
 	Receipts Receipts
+	// IsCanary tells the warden's invented connections, which no answer shows; nil:
+	// there are none.
+	IsCanary func(r *record.Record) bool
 }
 
 // Lookups answers requests. Its methods may be called concurrently.
 type Lookups struct {
 	policies retention.Policies
-	log      Log
+	log      Log // canaries left out
 	receipts Receipts
 	most     int // records that one look-up may read
 }
@@ -64,7 +67,11 @@ func New(c Config, d Dependencies) (*Lookups, error) {
 	if d.Log == nil || d.Receipts == nil {
 		return nil, errors.New("look-ups need a log and receipts")
 	}
-	return &Lookups{policies: c.Policies, log: d.Log, receipts: d.Receipts, most: mostRecords}, nil
+	log := d.Log
+	if d.IsCanary != nil {
+		log = withoutCanaries{d.Log, d.IsCanary}
+	}
+	return &Lookups{policies: c.Policies, log: log, receipts: d.Receipts, most: mostRecords}, nil
 }
 
 // ErrNoReceipt says that there is no answer because no receipt could be written.

@@ -162,6 +162,9 @@ func printAudit(w io.Writer, r *audit.Result) {
 		}
 		fmt.Fprintln(w)
 	}
+	if c := r.Canaries; c != (audit.CanaryResult{}) {
+		fmt.Fprintf(w, "canaries: %d gone at their deadline, %d not, %d could not be tried everywhere; %d were never found\n", c.Passed, c.Failed, c.Unanswered, c.Lost)
+	}
 	fmt.Fprintf(w, "assurance level %s\n", r.Assurance)
 	for i, f := range r.Findings {
 		if i == mostFindings {

@@ -25,6 +25,7 @@ func TestEndToEnd(t *testing.T) {
 		"redis-away":      testRedisAway,
 		"redis-paused":    testRedisPaused,
 		"drain":           testDrain,
+		"canary":          testCanary,
 		"foreign-clients": testForeignClients,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"time"
 
+	"mayfly/retention/canary"
 	"mayfly/retention/keyring"
 )
 
-// KeygenCmd makes a key-encryption key.
+// KeygenCmd makes a key-encryption key, or a canary key.
 type KeygenCmd struct {
-	File string `arg:"" help:"Where to write the key's state: on tmpfs, so that no disk keeps an older one."`
+	File   string `arg:"" help:"Where to write the key. A key-encryption key: on tmpfs, so that no disk keeps an older state."`
+	Canary bool   `help:"Make the key by which canaries are recognised instead (canary.key_file)."`
 }
 
 // Help is shown by mayfly keygen --help.
@@ -18,13 +20,21 @@ func (KeygenCmd) Help() string {
 open a second ago, it can't any more once that is due. Never back it up. Every
 host that runs a warden or a desk needs the same state: copy it when it is made.
 
-Example:
-  mayfly keygen /dev/shm/mayfly.kek`
+A canary key never changes and may be on a disk; every warden and desk needs the
+same.
+
+Examples:
+  mayfly keygen /dev/shm/mayfly.kek
+  mayfly keygen --canary canary.key`
 }
 
 // Run writes the file.
 func (c *KeygenCmd) Run() error {
-	if err := keyring.GenerateKEK(c.File, time.Now()); err != nil {
+	generate := func() error { return keyring.GenerateKEK(c.File, time.Now()) }
+	if c.Canary {
+		generate = func() error { return canary.GenerateKey(c.File) }
+	}
+	if err := generate(); err != nil {
 		return err
 	}
 	fmt.Println("wrote", c.File)

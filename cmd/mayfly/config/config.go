@@ -15,6 +15,7 @@ import (
 	"mayfly/pipeline/event"
 	"mayfly/pipeline/kafkain"
 	"mayfly/retention"
+	"mayfly/retention/canary"
 	"mayfly/retention/keyring"
 	"mayfly/retention/redisconn"
 	"mayfly/retention/warden"
@@ -32,6 +33,7 @@ type Config struct {
 	Fields   event.FieldMap     `yaml:"fields" help:"where the topic's JSON has the event's fields (time, account, ip, port, port_end, event, session, since, server, transport, client, outcome, rtt_ms): a key, keys with dots between, or a JSON Pointer; the rest keep their own names"`
 	Ingest   pipeline.Config    `yaml:"ingest"`
 	Warden   warden.Config      `yaml:"warden"`
+	Canary   canary.Config      `yaml:"canary"`
 	Desk     abuse.Config       `yaml:"desk"`
 	Log      Log                `yaml:"log"`
 }
@@ -45,6 +47,7 @@ func Default() Config {
 		Keyring: keyring.DefaultConfig(),
 		Ingest:  pipeline.DefaultConfig(),
 		Warden:  warden.DefaultConfig(),
+		Canary:  canary.DefaultConfig(),
 		Desk:    abuse.DefaultConfig(),
 		Log:     Log{Level: "info", Format: "json"},
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"mayfly/retention/canary"
 )
 
 // observer serves health and metrics where there is no desk to do it.
@@ -19,6 +21,7 @@ type observer struct {
 	listen   string
 	gatherer prometheus.Gatherer
 	ready    func() map[string]error
+	probe    http.Handler // answers canaries' probers; nil: not served
 	log      *zap.Logger
 }
 
@@ -31,6 +34,9 @@ func (o *observer) Run(ctx context.Context) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.gatherer, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("alive\n")) })
 	mux.HandleFunc("GET /readyz", o.serveReady)
+	if o.probe != nil {
+		mux.Handle("POST "+canary.PeerPath, o.probe)
+	}
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()

@@ -23,6 +23,7 @@ import (
 	"mayfly/pipeline"
 	"mayfly/pipeline/kafkain"
 	"mayfly/retention"
+	"mayfly/retention/canary"
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/redisconn"
@@ -35,7 +36,7 @@ type Roles struct{ Ingest, Warden, Desk bool }
 
 // Sections are the parts of the configuration that roles use.
 func (r Roles) Sections() []string {
-	sections := []string{"redis", "keyring", "policies", "log", "desk"}
+	sections := []string{"redis", "keyring", "policies", "log", "desk", "canary"}
 	if r.Ingest {
 		sections = append(sections, "kafka", "fields", "ingest")
 	}
@@ -71,6 +72,10 @@ type Process struct {
 	listener net.Listener // where the desk serves, if it is open already
 	node     func(keyring.Node) keyring.Node
 	observer *observer // where there is no desk
+
+	canaryKey    *canary.Key // nil where there are no canaries
+	canarySender *canarySender
+	canaries     *canary.Canaries
 }
 
 // An Option changes how a process is wired.
@@ -95,13 +100,13 @@ func New(c config.Config, r Roles, log *zap.Logger, options ...Option) (*Process
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	steps := []func() error{p.openStore, p.openKeyring}
 	if r.Desk || r.Warden {
-		steps = append(steps, p.openReader, func() error { return p.openReceipts(r) })
+		steps = append(steps, p.openReader, p.openCanaryKey, func() error { return p.openReceipts(r) })
 	}
 	if r.Ingest {
 		steps = append(steps, p.newIngest)
 	}
 	if r.Warden {
-		steps = append(steps, p.newWarden, p.newGuard)
+		steps = append(steps, p.newWarden, p.newCanaries, p.newGuard)
 	}
 	if r.Desk {
 		steps = append(steps, p.newDesk)
@@ -194,25 +199,26 @@ func (p *Process) newGuard() (err error) {
 	if p.examiner, err = NewExaminer(p.Config); err != nil {
 		return err
 	}
-	p.Guard, err = warden.NewGuard(warden.GuardDependencies{Sources: p.examiner.sources(), Log: p.log, Registerer: p.Registry})
+	p.Guard, err = warden.NewGuard(warden.GuardDependencies{Sources: append(p.examiner.sources(), p.canarySource()...), Log: p.log, Registerer: p.Registry})
 	return err
 }
 
 func (p *Process) newDesk() error {
 	lookups, err := lookup.New(lookup.Config{Policies: p.Config.Policies},
-		lookup.Dependencies{Log: p.reader, Receipts: p.receipts})
+		lookup.Dependencies{Log: p.reader, Receipts: p.receipts, IsCanary: p.isCanary()})
 	if err != nil {
 		return err
 	}
 	p.desk, err = abuse.New(p.Config.Desk, abuse.Dependencies{
 		Lookups: lookups, Retention: p.retention(), Ready: p.Ready, ReceiptLog: p.receipts.Handler(),
+		Commitments: p.receipts, Probe: p.probe(),
 		Gatherer: p.Registry, Registerer: p.Registry, Log: p.log,
 	})
 	return err
 }
 
 func (p *Process) newObserver() error {
-	p.observer = &observer{listen: p.Config.Desk.Listen, gatherer: p.Registry, ready: p.Ready, log: p.log}
+	p.observer = &observer{listen: p.Config.Desk.Listen, gatherer: p.Registry, ready: p.Ready, probe: p.probe(), log: p.log}
 	return nil
 }
 
@@ -256,6 +262,9 @@ func (p *Process) Run(ctx context.Context) error {
 		g.Go(func() error { return p.Warden.Run(ctx) })
 		g.Go(func() error { return p.Guard.Run(ctx) })
 	}
+	if p.canaries != nil {
+		g.Go(func() error { return p.canaries.Run(ctx) })
+	}
 	if p.ingest != nil {
 		g.Go(func() error { return p.ingest.Run(ctx, p.consumer) })
 	}
@@ -279,6 +288,9 @@ func (p *Process) Close() error {
 	}
 	if p.examiner != nil {
 		p.examiner.Close()
+	}
+	if p.canarySender != nil {
+		p.canarySender.close()
 	}
 	for _, node := range p.nodes {
 		errs = append(errs, node.Close())

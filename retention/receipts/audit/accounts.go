@@ -19,7 +19,9 @@ type accounts struct {
 	latest    *series // the one found last: entries of one policy come in runs
 	latestKey seriesKey
 	lookups   map[string]int64
-	assurance string // the lowest level of a purge
+	canaries  []*receipts.Canary
+	planted   map[string]*receipts.Planted // by commitment: the first of each
+	assurance string                       // the lowest level of a purge
 }
 
 // seriesKey is what a series of epochs has in common.
@@ -61,7 +63,7 @@ type run struct {
 }
 
 func newAccounts() *accounts {
-	return &accounts{series: map[seriesKey]*series{}, lookups: map[string]int64{}}
+	return &accounts{series: map[seriesKey]*series{}, lookups: map[string]int64{}, planted: map[string]*receipts.Planted{}}
 }
 
 func (a *accounts) of(e retention.Epoch) *series {
@@ -117,6 +119,10 @@ func (a *accounts) take(log int, e receipts.Entry) {
 		state.outcomes = append(state.outcomes, o)
 	case *receipts.Looked:
 		a.lookups[e.Reason]++
+	case *receipts.Canary:
+		a.canaries = append(a.canaries, e)
+	case *receipts.Planted:
+		a.plant(e)
 	}
 }
 

@@ -47,9 +47,12 @@ type Result struct {
 	Policies   []PolicyResult   `json:"policies"`
 	Removed    []string         `json:"removed_policies,omitempty"`
 	Lookups    map[string]int64 `json:"lookups"` // by reason
+	Canaries   CanaryResult     `json:"canaries"`
 	Assurance  string           `json:"assurance"`
 	Findings   []Finding        `json:"findings"`
 	Exceptions int64            `json:"exceptions"` // epochs in all findings
+
+	accounts *accounts
 }
 
 // LogResult is one log.
@@ -139,6 +142,7 @@ func Verify(folders []string, o Options) (*Result, error) {
 	if err := accounts.judge(result, o); err != nil {
 		return nil, err
 	}
+	result.accounts = accounts
 	return result, nil
 }
 

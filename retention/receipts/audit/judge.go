@@ -34,6 +34,7 @@ const (
 	Reused        = "reused"
 	Outlives      = "outlives"
 	Unexplained   = "unexplained"
+	Survived      = "survived"
 )
 
 var explanations = map[string]string{
@@ -46,6 +47,7 @@ var explanations = map[string]string{
 	Reused:        "a key was made for it after its end",
 	Outlives:      "a key or a purge has a later deadline than the policy allows",
 	Unexplained:   "it had a key, and no policy explains it",
+	Survived:      "something of a canary in it outlived the deadline",
 }
 
 // String is one line that names the epochs.
@@ -107,6 +109,7 @@ func (a *accounts) judge(r *Result, o Options) error {
 		}
 	}
 	j.unexplained(terms)
+	j.canaries()
 	slices.SortFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(a.Deadline.Compare(b.Deadline), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Kind, b.Kind))
 	})

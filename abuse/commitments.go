@@ -1,0 +1,63 @@
+package abuse
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"go.uber.org/zap"
+
+	"mayfly/retention/receipts"
+)
+
+// ProbePath is where the canaries' probers of other processes ask.
+const ProbePath = "/v1/probe"
+
+// Commitments is where an auditor's commitments are written down. When Record
+// returns nil they are durable.
+type Commitments interface {
+	Record(ctx context.Context, entries ...receipts.Entry) error
+}
+
+// Commitment is an auditor's word for connections that nobody can tell from
+// others: a salted hash of them all.
+type Commitment struct {
+	Commitment string `json:"commitment" minLength:"64" maxLength:"64" pattern:"^[0-9a-f]{64}$" doc:"SHA-256 over a secret salt and the list of connections, as mayfly audit plant makes it"`
+	Count      int64  `json:"count" minimum:"1" maximum:"100000" doc:"how many connections"`
+}
+
+// Committed names the entry.
+type Committed struct {
+	Receipt string    `json:"receipt" doc:"id of the entry in the receipt log"`
+	Time    time.Time `json:"time" doc:"when it was written, by the desk's clock"`
+}
+
+const commitmentTimeout = 10 * time.Second
+
+func (d *Desk) registerCommitment(api huma.API) {
+	huma.Register(api, huma.Operation{
+		OperationID: "commit", Method: http.MethodPost, Path: "/v1/commitments",
+		Summary: "Write an auditor's commitment into the receipt log",
+		Description: "The entry holds the hash and the count alone. With the salt and the list the auditor can later prove that the connections " +
+			"were chosen before it; without them it says nothing.",
+		Errors:       []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		MaxBodyBytes: 1 << 10,
+	}, d.serveCommitment)
+}
+
+func (d *Desk) serveCommitment(ctx context.Context, in *struct{ Body Commitment }) (*output[Committed], error) {
+	ctx, cancel := context.WithTimeout(ctx, commitmentTimeout)
+	defer cancel()
+	if err := receipts.CheckPlanted(in.Body.Commitment, in.Body.Count); err != nil {
+		return nil, huma.Error422UnprocessableEntity(err.Error())
+	}
+	entry := &receipts.Planted{ID: rand.Text(), Commitment: in.Body.Commitment, Count: in.Body.Count}
+	if err := d.d.Commitments.Record(ctx, entry); err != nil {
+		d.logFailure("writing a commitment failed", err)
+		return nil, huma.Error503ServiceUnavailable("the receipt can't be written: tell the operator of the desk")
+	}
+	d.log.Info("commitment written", zap.Int64("count", in.Body.Count), zap.String("receipt", entry.ID))
+	return &output[Committed]{Committed{Receipt: entry.ID, Time: entry.Time}}, nil
+}

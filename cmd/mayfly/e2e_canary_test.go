@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mayfly/abuse/lookup"
+	"mayfly/pipeline/kafkain/kafkatest"
+	"mayfly/retention/canary"
+)
+
+// canarySystem is a system of short windows, with a desk that the warden asks.
+func canarySystem(t *testing.T, kafka *kafkatest.Cluster) (s *e2eSystem, desk, warden *e2eProcess) {
+	t.Helper()
+	s = newE2E(t, kafka, 8*time.Second, "connections")
+	kafka.CreateTopic(t, s.topic(), 2, nil)
+	key := filepath.Join(t.TempDir(), "canary.key")
+	if err := canary.GenerateKey(key); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	s.config["policies"] = []map[string]any{{"name": "all", "window": "8s", "epoch": "2s", "basis": "test"}}
+	s.config["canary"] = map[string]any{
+		"ranges": []string{"203.0.113.0/24"}, "account_format": "user-%%%%%%%%%%", "key_file": key, "grace": "2s",
+		"peers": []string{"http://" + address},
+	}
+	listen := s.config["desk"].(map[string]any)
+	listen["listen"] = address
+	desk = s.start(t, "desk")
+	listen["listen"] = "127.0.0.1:0"
+	s.start(t, "ingest")
+	return s, desk, s.start(t, "warden")
+}
+
+// testCanary lets canaries live and die, and then keeps something of them.
+func testCanary(t *testing.T, kafka *kafkatest.Cluster) {
+	s, desk, warden := canarySystem(t, kafka)
+	e2eEventually(t, "canaries are found, and gone at their deadline", func() bool {
+		warden.mustRun(t)
+		return warden.metric(`mayfly_canary_probes_total{result="passed"}`) >= 3
+	}, func() { t.Log(warden.log.String()) })
+	if n := warden.metric("mayfly_retention_canary_failures_total"); n != 0 {
+		t.Errorf("%v canaries failed", n)
+	}
+	if found := warden.metric("mayfly_canary_found_seconds_count"); found < 3 {
+		t.Errorf("%v canaries were found", found)
+	}
+	if answer, err := desk.ask(lookup.Request{Prefix: "203.0.113.0/24"}); err != nil || len(answer.Events) > 0 || answer.Accounts > 0 {
+		t.Errorf("a handler is shown %d canaries, %v", len(answer.Events), err)
+	}
+	for _, p := range []*e2eProcess{desk, warden} {
+		if log := p.log.String(); strings.Contains(log, "203.0.113.") || strings.Contains(log, "user-") {
+			t.Error("a canary is in a log")
+		}
+	}
+
+	t.Run("a node keeps a copy", func(t *testing.T) { s.keepCopies(t, warden) })
+	t.Run("the key-encryption key is put back", func(t *testing.T) { s.putKEKBack(t, warden) })
+}
+
+// keepCopies gives a keyring node back what it held, until a prober sees it.
+func (s *e2eSystem) keepCopies(t *testing.T, warden *e2eProcess) {
+	node := s.keys[0].Client(t)
+	before := warden.metric("mayfly_retention_canary_failures_total")
+	copies := map[string]string{}
+	e2eEventually(t, "the prober sees the copy", func() bool {
+		for _, name := range node.Keys(t.Context(), "mayfly:key:private:*").Val() {
+			if dump, err := node.Dump(t.Context(), name).Result(); err == nil && copies[name] == "" {
+				copies[name] = dump
+			}
+		}
+		for name, dump := range copies { // a living one is refused: its name is taken
+			node.Restore(t.Context(), name, time.Minute, dump)
+		}
+		return warden.metric("mayfly_retention_canary_failures_total") > before
+	})
+	warden.awaitLog(t, `"failures":["entry"`)
+	e2eEventually(t, "the level falls", func() bool { return warden.metric("mayfly_assurance_level") == 0 })
+	for name := range copies {
+		node.Del(context.Background(), name)
+	}
+}
+
+// putKEKBack writes an old state of the key-encryption key over the present one,
+// again and again, as who keeps a backup of it could.
+func (s *e2eSystem) putKEKBack(t *testing.T, warden *e2eProcess) {
+	path := s.config["keyring"].(map[string]any)["kek_file"].(string)
+	backup, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In place and as a whole, as the file's owners write it.
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	done := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+				_, _ = file.WriteAt(backup, 0)
+			}
+		}
+	}()
+	defer func() { close(done); <-stopped }()
+	warden.awaitLog(t, `"key","read"`)
+	if !strings.Contains(warden.log.String(), `"msg":"something of a canary outlived its deadline`) {
+		t.Error("the log does not say so")
+	}
+}
