@@ -107,8 +107,8 @@ every entry against the signed tree, that the log continues older checkpoints, a
 that every epoch of every policy has exactly one end, in time: purged, or never
 minted. Several logs are checked together: what one warden announced, another may
 have purged. Keys are worth something only from a place that the operator of the
-logs can't change. Of a log that is being written to, copy the checkpoint first and
-the tiles after it. The exit code is 1 where anything is wrong.
+logs can't change. Of a log that is being written to, copy the files witnessed and
+checkpoint first, in this order, and the tiles after them. The exit code is 1 where anything is wrong.
 
 Receipts make lying detectable; they don't prove deletion.
 

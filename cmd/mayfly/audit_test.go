@@ -3,15 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/zap"
 
 	"mayfly/retention"
 	"mayfly/retention/receipts"
+	"mayfly/retention/receipts/receiptstest"
+	"mayfly/retention/receipts/witness"
 )
 
 // TestAuditCommandLine runs what an auditor types, on logs of an hour of epochs.
@@ -30,9 +34,47 @@ func TestAuditCommandLine(t *testing.T) {
 					return err
 				}
 			}
-			return nil
+			return cosign(t, filepath.Join(env.WorkDir, "good"), filepath.Join(env.WorkDir, "witnessed"))
 		},
 	})
+}
+
+// cosign copies a log, lets one of two witnesses cosign it, and leaves their keys in w1
+// and w2 beside it.
+func cosign(t *testing.T, log, dir string) error {
+	if err := os.CopyFS(dir, os.DirFS(log)); err != nil {
+		return err
+	}
+	if err := os.Chmod(filepath.Join(dir, receipts.KeyFile), 0o600); err != nil {
+		return err
+	}
+	l, err := receipts.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	here := receiptstest.NewWitness(t, "w1.example/witness", l.VerifierKey())
+	away := receiptstest.NewWitness(t, "w2.example/witness", l.VerifierKey())
+	away.Refuse(http.StatusServiceUnavailable)
+	config := receipts.DefaultConfig()
+	config.Quorum = 1
+	for name, w := range map[string]*receiptstest.Witness{"w1": here, "w2": away} {
+		config.Witnesses = append(config.Witnesses, receipts.Witness{Name: name, Key: w.Key, URL: w.URL})
+		if err := os.WriteFile(filepath.Join(dir, "..", name), []byte(w.Key+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	witnesses, err := witness.New(config, witness.Dependencies{Log: l, Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	go func() { _ = witnesses.Run(ctx) }()
+	for witnesses.Witnessed(time.Now()) != nil && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return ctx.Err()
 }
 
 // writeHour writes a log of the sixty epochs from start on; all but one are purged.

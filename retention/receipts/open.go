@@ -86,9 +86,12 @@ func initialize(dir string) error {
 	if err != nil {
 		return err
 	}
+	err = writeDurably(dir, journalFile, journalText(0, nil))
+	if err == nil {
+		_, err = writeCheckpoint(dir, id, 0, empty)
+	}
 	return errors.Join(
-		writeDurably(dir, journalFile, journalText(0, nil)),
-		writeCheckpoint(dir, id, 0, empty),
+		err,
 		syncFolder(filepath.Join(dir, tiles.Dir)),
 		writeDurably(dir, PubFile, []byte(id.Verifier+"\n")),
 		writeDurably(dir, KeyFile, text),

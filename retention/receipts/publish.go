@@ -18,7 +18,7 @@ import (
 // must its files survive a power cut; until then the journal has what is in them.
 func (l *Log) publish() error {
 	size := l.tree.Size()
-	if l.published == size && l.journal.start == size-size%tiles.Width {
+	if l.published == size && l.journal.start == size-size%tiles.Width && l.head.Text != nil {
 		return nil
 	}
 	durable := size/tiles.Width > l.journal.start/tiles.Width
@@ -29,9 +29,13 @@ func (l *Log) publish() error {
 	if err != nil {
 		return err
 	}
-	if err := writeCheckpoint(l.dir, l.identity, size, root); err != nil {
+	head, err := writeCheckpoint(l.dir, l.identity, size, root)
+	if err != nil {
 		return err
 	}
+	l.state.Lock()
+	l.head = head
+	l.state.Unlock()
 	if durable {
 		full := size - size%tiles.Width
 		tail := l.tail[len(l.tail)-int(size-full):]
@@ -120,11 +124,11 @@ func (l *Log) removePartial(from, to int64) {
 
 // writeCheckpoint signs a tree head. It replaces the last one as a whole, so that
 // there is always one to hold the log to.
-func writeCheckpoint(dir string, id *Identity, size int64, root tlog.Hash) error {
+func writeCheckpoint(dir string, id *Identity, size int64, root tlog.Hash) (Head, error) {
 	head := formats.Checkpoint{Origin: id.Signer.Name(), Size: uint64(size), Hash: root[:]}
 	text, err := note.Sign(&note.Note{Text: string(head.Marshal())}, id.Signer)
 	if err != nil {
-		return fmt.Errorf("signing a checkpoint: %w", err)
+		return Head{}, fmt.Errorf("signing a checkpoint: %w", err)
 	}
-	return replace(filepath.Join(dir, tiles.Dir), tiles.Checkpoint, text, true)
+	return Head{text, size, root}, replace(filepath.Join(dir, tiles.Dir), tiles.Checkpoint, text, true)
 }

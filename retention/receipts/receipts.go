@@ -54,10 +54,12 @@ type Log struct {
 	published int64    // entries that the checkpoint covers
 
 	// state guards what the entries say.
-	state   sync.Mutex
-	ledger  *ledger
-	counts  map[string]int64 // by type
-	trouble error            // why the last attempt to write or to publish failed
+	state    sync.Mutex
+	ledger   *ledger
+	counts   map[string]int64 // by type
+	trouble  error            // why the last attempt to write or to publish failed
+	head     Head             // as published
+	watchers []watcher
 }
 
 // batch is the entries of one caller: all are written, or none.
@@ -132,7 +134,8 @@ func (l *Log) write(batches []*batch) error {
 			frames = appendFrame(frames, text)
 		}
 	}
-	if err := l.journal.append(frames); err != nil {
+	err := l.journal.append(frames)
+	if err != nil {
 		return err
 	}
 	for _, b := range batches {
@@ -143,7 +146,10 @@ func (l *Log) write(batches []*batch) error {
 		}
 	}
 	// From here on the entries are written: a restart would publish them.
-	l.note(l.publish())
+	if err = l.publish(); err == nil {
+		l.wake(batches)
+	}
+	l.note(err)
 	return nil
 }
 

@@ -29,7 +29,10 @@ type Source struct {
 
 // GuardDependencies are what a Guard is given.
 type GuardDependencies struct {
-	Sources    []Source
+	Sources []Source
+	// Witnessed is nil while enough witnesses cosign the receipt log; without it
+	// nobody does.
+	Witnessed  func(now time.Time) error
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
 }
@@ -120,7 +123,9 @@ func (g *Guard) take(source int, seen Observation) {
 			return
 		}
 	}
-	now := Assess(Evidence{Findings: g.findings()})
+	now := Assess(Evidence{
+		Findings: g.findings(), Witnessed: g.d.Witnessed != nil && g.d.Witnessed(time.Now()) == nil,
+	})
 	g.metrics.level.Set(float64(now.Level))
 	if !g.judged || now.Level != g.assessed.Level {
 		log := g.d.Log.Info

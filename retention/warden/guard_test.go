@@ -2,8 +2,10 @@ package warden_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -257,6 +259,42 @@ func TestGuardWaitsForEverySource(t *testing.T) {
 		synctest.Wait()
 		if a := g.Assurance(); a.Level != 0 || len(a.Missing) != 1 {
 			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// That the logs are witnessed counts, and stops to count, with the next look.
+func TestTheGuardAsksWhetherTheLogsAreWitnessed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		g, err := warden.NewGuard(warden.GuardDependencies{
+			Sources: []warden.Source{{Every: time.Second, Look: func(context.Context) warden.Observation {
+				return warden.Observation{Findings: attested()}
+			}}},
+			Witnessed: func(time.Time) error {
+				if away.Load() {
+					return errors.New("0 of the 1 witnesses needed")
+				}
+				return nil
+			},
+			Log: zap.NewNop(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = g.Run(t.Context()) }()
+		misses := func() bool {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			return slices.ContainsFunc(g.Assurance().Missing, func(s string) bool { return strings.HasPrefix(s, "receipts:") })
+		}
+		if misses() {
+			t.Errorf("witnessed logs count for nothing: %+v", g.Assurance())
+		}
+		away.Store(true)
+		if !misses() {
+			t.Errorf("without witnesses: %+v", g.Assurance())
 		}
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/canary"
 	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
 	"mayfly/retention/redisconn"
 	"mayfly/retention/warden"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	Warden   warden.Config      `yaml:"warden"`
 	Canary   canary.Config      `yaml:"canary"`
 	Desk     abuse.Config       `yaml:"desk"`
+	Receipts receipts.Config    `yaml:"receipts"`
 	Log      Log                `yaml:"log"`
 }
 
@@ -42,14 +44,15 @@ type Config struct {
 // the operator to say.
 func Default() Config {
 	return Config{
-		Kafka:   kafkain.DefaultConfig(),
-		Redis:   redisconn.DefaultConfig(),
-		Keyring: keyring.DefaultConfig(),
-		Ingest:  pipeline.DefaultConfig(),
-		Warden:  warden.DefaultConfig(),
-		Canary:  canary.DefaultConfig(),
-		Desk:    abuse.DefaultConfig(),
-		Log:     Log{Level: "info", Format: "json"},
+		Kafka:    kafkain.DefaultConfig(),
+		Redis:    redisconn.DefaultConfig(),
+		Keyring:  keyring.DefaultConfig(),
+		Ingest:   pipeline.DefaultConfig(),
+		Warden:   warden.DefaultConfig(),
+		Canary:   canary.DefaultConfig(),
+		Desk:     abuse.DefaultConfig(),
+		Receipts: receipts.DefaultConfig(),
+		Log:      Log{Level: "info", Format: "json"},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"mayfly/pipeline/event"
 	"mayfly/retention"
+	"mayfly/retention/receipts"
 )
 
 // build reads a configuration from a file with the given text, an
@@ -276,6 +277,11 @@ func TestValidate(t *testing.T) {
 		"fields":        func(c *Config) { c.Fields = map[string]string{"nose": "x"} },
 		"log.level":     func(c *Config) { c.Log.Level = "loud" },
 		"log.format":    func(c *Config) { c.Log.Format = "xml" },
+
+		"receipts.quorum": func(c *Config) { c.Receipts.Quorum = 1 },
+		"receipts.witnesses[0].key": func(c *Config) {
+			c.Receipts.Witnesses = []receipts.Witness{{Name: "w", Key: "w.example+deadbeef+AA==", URL: "https://w.example"}}
+		},
 	} {
 		c := example()
 		if err := c.Validate(); err != nil {

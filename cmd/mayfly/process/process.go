@@ -26,6 +26,7 @@ import (
 	"mayfly/retention/canary"
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
+	"mayfly/retention/receipts/witness"
 	"mayfly/retention/redisconn"
 	"mayfly/retention/store"
 	"mayfly/retention/warden"
@@ -42,6 +43,9 @@ func (r Roles) Sections() []string {
 	}
 	if r.Warden {
 		sections = append(sections, "warden")
+	}
+	if r.Warden || r.Desk {
+		sections = append(sections, "receipts")
 	}
 	return sections
 }
@@ -76,6 +80,8 @@ type Process struct {
 	canaryKey    *canary.Key // nil where there are no canaries
 	canarySender *canarySender
 	canaries     *canary.Canaries
+
+	witnesses *witness.Witnesses // of the receipts
 }
 
 // An Option changes how a process is wired.
@@ -100,7 +106,7 @@ func New(c config.Config, r Roles, log *zap.Logger, options ...Option) (*Process
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	steps := []func() error{p.openStore, p.openKeyring}
 	if r.Desk || r.Warden {
-		steps = append(steps, p.openReader, p.openCanaryKey, func() error { return p.openReceipts(r) })
+		steps = append(steps, p.openReader, p.openCanaryKey, func() error { return p.openReceipts(r) }, p.newWitnesses)
 	}
 	if r.Ingest {
 		steps = append(steps, p.newIngest)
@@ -199,7 +205,10 @@ func (p *Process) newGuard() (err error) {
 	if p.examiner, err = NewExaminer(p.Config); err != nil {
 		return err
 	}
-	p.Guard, err = warden.NewGuard(warden.GuardDependencies{Sources: append(p.examiner.sources(), p.canarySource()...), Log: p.log, Registerer: p.Registry})
+	p.Guard, err = warden.NewGuard(warden.GuardDependencies{
+		Sources: append(p.examiner.sources(), p.canarySource()...), Witnessed: p.witnesses.Witnessed,
+		Log: p.log, Registerer: p.Registry,
+	})
 	return err
 }
 
@@ -264,6 +273,9 @@ func (p *Process) Run(ctx context.Context) error {
 	}
 	if p.canaries != nil {
 		g.Go(func() error { return p.canaries.Run(ctx) })
+	}
+	if p.witnesses != nil {
+		g.Go(func() error { return p.witnesses.Run(ctx) })
 	}
 	if p.ingest != nil {
 		g.Go(func() error { return p.ingest.Run(ctx, p.consumer) })

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"mayfly/retention/receipts"
+	"mayfly/retention/receipts/witness"
 )
 
 // openReceipts opens this process's own log. A desk's is in desk.receipts_dir; a
@@ -24,6 +25,12 @@ func (p *Process) openReceipts(r Roles) (err error) {
 		return fmt.Errorf("desk.receipts_dir: %w", err)
 	}
 	return p.Registry.Register(p.receipts)
+}
+
+// newWitnesses has the log cosigned.
+func (p *Process) newWitnesses() (err error) {
+	p.witnesses, err = witness.New(p.Config.Receipts, witness.Dependencies{Log: p.receipts, Logger: p.log, Registerer: p.Registry})
+	return err
 }
 
 // purgeFacts are what the receipts of purges say of this process. The level is the

@@ -23,6 +23,7 @@ type logCopy struct {
 	folder    string
 	head      *head
 	older     []*head // earlier heads of the same log, to which it must be true
+	cosigned  *head   // the one of them that the log itself keeps for its cosignatures
 	witnessed *head
 	copyOf    *logCopy // a copy at least as long, which is the one that counts
 
@@ -56,6 +57,9 @@ func (t *trust) openLogs(folders []string) ([]*logCopy, error) {
 		if l.head, err = t.open(text); err != nil {
 			return nil, fmt.Errorf("log in %s: %w", folder, err)
 		}
+		if err := t.openWitnessed(l); err != nil {
+			return nil, fmt.Errorf("log in %s: %w", folder, err)
+		}
 		if other := longest[l.head.origin]; other == nil || other.head.size < l.head.size {
 			longest[l.head.origin] = l
 		}
@@ -66,8 +70,32 @@ func (t *trust) openLogs(folders []string) ([]*logCopy, error) {
 			l.copyOf = other
 			other.older = append(other.older, l.head)
 		}
+		if h := l.cosigned; h != nil {
+			longest[l.head.origin].older = append(longest[l.head.origin].older, h)
+		}
 	}
 	return logs, t.complete(longest)
+}
+
+// openWitnessed reads the head that the log keeps for its cosignatures, where it
+// has one. Of a log that was being written to, it may have been copied later than
+// the checkpoint: then nothing can be said with it.
+func (t *trust) openWitnessed(l *logCopy) error {
+	text, err := l.readUpTo(maxCheckpoint, tiles.Witnessed)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading its witnessed checkpoint: %w", err)
+	}
+	h, err := t.open(text)
+	if err != nil || h.origin != l.head.origin {
+		return errors.New("its witnessed checkpoint is not signed by the key given for this log")
+	}
+	if h.size <= l.head.size {
+		l.cosigned = h
+	}
+	return nil
 }
 
 // complete wants every log that there is a key for.
@@ -287,7 +315,9 @@ func (l *logCopy) result() LogResult {
 		Origin: l.head.origin, Folder: l.folder, Size: l.head.size, Root: l.head.root.String(), First: l.first, Last: l.last,
 	}
 	for _, h := range l.older {
-		r.Consistent = append(r.Consistent, h.size)
+		if h != l.cosigned {
+			r.Consistent = append(r.Consistent, h.size)
+		}
 	}
 	if l.witnessed != nil {
 		r.Witnesses, r.WitnessedSize = l.witnessed.cosigners, l.witnessed.size

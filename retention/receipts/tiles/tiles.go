@@ -27,6 +27,7 @@ const MaxEntry = 1<<16 - 1
 const (
 	Dir        = "log"        // in it is what other eyes may see: C2SP tlog-tiles
 	Checkpoint = "checkpoint" // the signed tree head, in Dir
+	Witnessed  = "witnessed"  // beside it: the latest head that enough witnesses have cosigned
 )
 
 // Path names a tile of hashes: "tile/0/x001/067.p/5".
@@ -40,10 +41,10 @@ func EntriesPath(n int64, w int) string {
 	return "tile/entries/" + strings.TrimPrefix(t.Path(), "tile/8/data/")
 }
 
-// Valid reports whether path names a file that a log may have: the checkpoint, a
+// Valid reports whether path names a file that a log may have: a checkpoint, a
 // tile or a bundle, spelt in the one way there is.
 func Valid(path string) bool {
-	if path == Checkpoint {
+	if path == Checkpoint || path == Witnessed {
 		return true
 	}
 	rest, ok := strings.CutPrefix(path, "tile/")
