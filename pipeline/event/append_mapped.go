@@ -27,7 +27,7 @@ func (w *Writer) Write(e *Event) ([]byte, error) {
 	}
 	object := map[string]any{}
 	for name, value := range plain {
-		path := w.paths[slices.Index(fieldNames, name)]
+		path := w.paths[slices.Index(fieldNames[:], name)]
 		if path == nil {
 			continue
 		}

@@ -17,6 +17,8 @@ const (
 type Decoder struct {
 	root *node
 	keys keySet
+	// What came after each key of the messages before; see guess.
+	guesses [len(fieldNames) + 1][2]guess
 	// text holds strings that had escapes, once they are resolved. Strings of
 	// the event point into it, so it is only ever appended to within a message.
 	text []byte
@@ -136,49 +138,77 @@ func (d *Decoder) object(n *node, i, depth int) (int, Refusal) {
 	}
 	id := d.keys.object()
 	var seen uint16
-	if i = d.space(i + 1); d.at(i) == '}' {
-		return i + 1, Accepted
-	}
-	for {
-		if d.at(i) != '"' {
-			return i, NotJSON
-		}
-		start := i + 1
-		end, shape := scanString(d.data, start)
-		if end < 0 {
-			return i, shape.refusal()
-		}
-		key := d.resolve(start, end, shape)
-		var m *member
-		if n != nil {
-			m = n.lookup(key)
-		}
-		if m == nil {
-			if !d.keys.add(id, key) {
-				return i, DuplicateKey
+	last := 0 // number of the key before, counting from 1; 0: none; negative: one that does not matter
+	for begin := true; ; begin = false {
+		if n == d.root && last >= 0 {
+			if m, end := d.guess(last, i); m != nil && seen&m.bit == 0 {
+				seen |= m.bit
+				var refusal Refusal
+				if i, refusal = d.member(m, d.space(end), depth); refusal != Accepted {
+					return i, refusal
+				}
+				last = m.number
+				continue
 			}
-		} else {
-			if seen&m.bit != 0 {
-				return i, DuplicateKey
+		}
+		from := i
+		switch i = d.space(i); {
+		case begin:
+			if i = d.space(i + 1); d.at(i) == '}' {
+				return i + 1, Accepted
 			}
-			seen |= m.bit
-		}
-		if i = d.space(end + 1); d.at(i) != ':' {
-			return i, NotJSON
-		}
-		var refusal Refusal
-		if i, refusal = d.member(m, d.space(i+1), depth); refusal != Accepted {
-			return i, refusal
-		}
-		switch i = d.space(i); d.at(i) {
-		case ',':
+		case d.at(i) == ',':
 			i = d.space(i + 1)
-		case '}':
+		case d.at(i) == '}':
 			return i + 1, Accepted
 		default:
 			return i, NotJSON
 		}
+		m, i2, refusal := d.key(n, i, id, &seen)
+		if refusal != Accepted {
+			return i2, refusal
+		}
+		if n == d.root && last >= 0 && m != nil {
+			d.learn(last, m, from, i2)
+		}
+		if last = -1; m != nil {
+			last = m.number
+		}
+		if i, refusal = d.member(m, i2, depth); refusal != Accepted {
+			return i, refusal
+		}
 	}
+}
+
+// key reads the key at i and the colon, and gives the place of its value. The
+// member is nil for a key that does not matter.
+func (d *Decoder) key(n *node, i int, object uint64, seen *uint16) (m *member, value int, refusal Refusal) {
+	if d.at(i) != '"' {
+		return nil, i, NotJSON
+	}
+	start := i + 1
+	end, shape := scanString(d.data, start)
+	if end < 0 {
+		return nil, i, shape.refusal()
+	}
+	key := d.resolve(start, end, shape)
+	if n != nil {
+		m = n.lookup(key)
+	}
+	if m == nil {
+		if !d.keys.add(object, key) {
+			return nil, i, DuplicateKey
+		}
+	} else {
+		if *seen&m.bit != 0 {
+			return nil, i, DuplicateKey
+		}
+		*seen |= m.bit
+	}
+	if i = d.space(end + 1); d.at(i) != ':' {
+		return nil, i, NotJSON
+	}
+	return m, d.space(i + 1), Accepted
 }
 
 // member reads the value at i of the key m, which is nil for one that does not

@@ -42,7 +42,7 @@ const (
 	fieldRTT
 )
 
-var fieldNames = []string{
+var fieldNames = [...]string{
 	"", "time", "account", "ip", "port", "port_end", "event", "session", "since",
 	"server", "transport", "client", "outcome", "rtt_ms",
 }
@@ -59,11 +59,12 @@ type node struct {
 
 // member is a key of a node: a field, or an object on the way to some.
 type member struct {
-	key   string
-	field field
-	child *node
-	bit   uint16 // marks the key as seen; a node has at most as many members as there are fields
-	next  uint8  // number of the next member in the same slot
+	key    string
+	field  field
+	child  *node
+	number int    // in its node, counting from 1
+	bit    uint16 // marks the key as seen; a node has at most as many members as there are fields
+	next   uint8  // number of the next member in the same slot
 }
 
 // slot spreads keys by length, first and last byte: the default names fall
@@ -90,8 +91,9 @@ func (n *node) add(key string, f field, child *node) {
 	s := slot([]byte(key))
 	n.members = append(n.members, member{
 		key: key, field: f, child: child,
-		bit:  1 << len(n.members),
-		next: n.slots[s],
+		number: len(n.members) + 1,
+		bit:    1 << len(n.members),
+		next:   n.slots[s],
 	})
 	n.slots[s] = uint8(len(n.members)) //nolint:gosec // at most one member per field
 }
@@ -126,7 +128,7 @@ func compile(m FieldMap) (*node, error) {
 func (m FieldMap) paths() ([][]string, error) {
 	paths := make([][]string, len(fieldNames))
 	for name, path := range m {
-		f := slices.Index(fieldNames, name)
+		f := slices.Index(fieldNames[:], name)
 		if f <= 0 {
 			return nil, fmt.Errorf("fields: %q is no field of an event; there are %s", name, strings.Join(fieldNames[1:], ", "))
 		}

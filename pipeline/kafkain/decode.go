@@ -11,6 +11,11 @@ import (
 const (
 	// minRecord is the size of the smallest record: seven fields of one byte.
 	minRecord = 7
+	// handOver is how many decompressed bytes a Batch has at the least, where there are
+	// more: few enough for the processor's cache to have them still when they are read.
+	handOver = 256 << 10
+	// keptArena is how many decompressed bytes a decoder keeps room for.
+	keptArena = 4 << 20
 	// keptRecords is how many a decoder keeps room for; a busy fetch brings some ten thousand.
 	keptRecords = 1 << 17
 )
@@ -77,7 +82,7 @@ func (d *decoder) flush(emit func(*Batch) error) error {
 	err := emit(&d.batch)
 	d.reset(d.batch.Next)
 	// One large batch shall not hold its memory for ever.
-	if cap(d.arena) > 4*d.limit {
+	if cap(d.arena) > max(4*d.limit, keptArena) {
 		d.arena = nil
 	}
 	if cap(d.records) > keptRecords {

@@ -29,7 +29,7 @@ func newReader(m *member, p Partition, offset int64) *reader {
 		member: m, partition: p, offset: offset,
 		fetcher: newFetcher(m.config, m.transport), counts: m.metrics.topic(p.Topic),
 	}
-	r.decoder = decoder{uncommitted: m.config.Uncommitted, limit: 4 * m.config.FetchBytes, refused: r.refuse}
+	r.decoder = decoder{uncommitted: m.config.Uncommitted, limit: handOver, refused: r.refuse}
 	return r
 }
 

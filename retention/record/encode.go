@@ -40,7 +40,7 @@ type Encoder struct {
 	tails                     []byte
 	few                       few
 	dictionary                *dictionary
-	values                    []string
+	column, values            []string
 	places, symbols           []byte
 	codes                     [256]byte // of the symbols
 }
@@ -78,6 +78,7 @@ func (e *Encoder) AppendRows(dst []byte, rows []*Record) []byte {
 		dst = e.appendStrings(dst, rows, field)
 	}
 	clear(e.values[:cap(e.values)]) // the frame's accounts are not to linger here
+	clear(e.column[:cap(e.column)])
 	return dst
 }
 

@@ -25,12 +25,11 @@ type packing struct {
 
 // packing finds how a column can be packed: it fills e.present, e.lengths,
 // e.places, e.symbols and e.codes. ok is false where it can't be, or would not pay.
-func (e *Encoder) packing(rows []*Record, field func(*Record) *string) (p packing, ok bool) {
-	e.present, e.lengths, e.symbols = resize(&e.present, len(rows)), e.lengths[:0], e.symbols[:0]
-	plain := len(rows)
+func (e *Encoder) packing(column []string) (p packing, ok bool) {
+	e.present, e.lengths, e.symbols = resize(&e.present, len(column)), e.lengths[:0], e.symbols[:0]
+	plain := len(column)
 	var differ [maxPacked]byte
-	for i, r := range rows {
-		value := *field(r)
+	for i, value := range column {
 		if e.present[i] = 0; value == "" {
 			continue
 		}
@@ -56,19 +55,19 @@ func (e *Encoder) packing(rows []*Record, field func(*Record) *string) (p packin
 			e.places = append(e.places, byte(i))
 		}
 	}
-	symbols := e.findSymbols(rows, field, p.length)
+	symbols := e.findSymbols(column, p.length)
 	if symbols == 0 || len(e.symbols) > maxSymbols {
 		return p, false
 	}
 	p.width = symbolWidth(len(e.symbols))
-	return p, bitsSize(len(rows))+p.length+len(e.symbols)+bitsSize(symbols*p.width) < plain
+	return p, bitsSize(len(column))+p.length+len(e.symbols)+bitsSize(symbols*p.width) < plain
 }
 
 // findSymbols lists the symbols to pack and gives how many there are to write.
-func (e *Encoder) findSymbols(rows []*Record, field func(*Record) *string, length int) (n int) {
+func (e *Encoder) findSymbols(column []string, length int) (n int) {
 	var seen [256]bool
-	for _, r := range rows {
-		switch value := *field(r); {
+	for _, value := range column {
+		switch {
 		case value == "":
 		case length == 0:
 			n += len(value)
@@ -99,7 +98,7 @@ func symbolWidth(symbols int) int { return max(bits.Len(uint(symbols-1)), 1) }
 //	if the lengths are one: a bit per place, 1 where values differ, and the bytes of the other places
 //	symbols: count, bytes in ascending order
 //	the symbols of all values, of the places where they differ, as one string of bits
-func (e *Encoder) appendPacked(dst []byte, rows []*Record, field func(*Record) *string, p packing) []byte {
+func (e *Encoder) appendPacked(dst []byte, column []string, p packing) []byte {
 	dst = append(dst, stringsPacked)
 	dst = appendInts(dst, e.present)
 	dst = appendInts(dst, e.lengths)
@@ -109,8 +108,8 @@ func (e *Encoder) appendPacked(dst []byte, rows []*Record, field func(*Record) *
 	dst = append(dst, byte(len(e.symbols)))
 	dst = append(dst, e.symbols...)
 	packer := bitPacker{dst: dst}
-	for _, r := range rows {
-		switch value := *field(r); {
+	for _, value := range column {
+		switch {
 		case value == "":
 		case p.length == 0:
 			for i := range len(value) {
