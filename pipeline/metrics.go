@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"errors"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mayfly/pipeline/event"
@@ -65,12 +67,20 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{vec, skew, m.waiting, m.flush, m.rewinds} {
+	for _, c := range []prometheus.Collector{vec, m.waiting, m.flush, m.rewinds} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
 	}
-	return m, nil
+	// Who opens frames has the same gauge, for other peers.
+	err := r.Register(skew)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if theirs, ok := already.ExistingCollector.(*prometheus.GaugeVec); ok {
+			m.redisAhead, err = theirs.WithLabelValues("redis"), nil
+		}
+	}
+	return m, err
 }
 
 func (m *metrics) add(c counts) {
