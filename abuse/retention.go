@@ -15,6 +15,7 @@ type RetentionSource interface {
 type RetentionStatus struct {
 	Time         time.Time      `json:"time" doc:"the clock that deadlines are judged by, when this was read"`
 	KeyringNodes int            `json:"keyring_nodes" doc:"how many keyring nodes there are"`
+	Warden       string         `json:"warden,omitempty" doc:"name of the warden that has the lease; absent: none is known"`
 	Policies     []PolicyStatus `json:"policies" nullable:"false"`
 }
 

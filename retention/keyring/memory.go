@@ -18,6 +18,8 @@ type MemoryNode struct {
 	mu     sync.Mutex // guards all below: each method is one atomic step
 	epochs map[retention.Epoch]*memoryEpoch
 	marks  map[line]int64
+	holder string // of the lease, until leased
+	leased time.Time
 	down   error
 }
 
@@ -138,6 +140,29 @@ func (n *MemoryNode) Lives(_ context.Context, epochs ...retention.Epoch) (time.T
 		lives[i].Purged = marked && epoch.Start <= mark
 	}
 	return now, lives, nil
+}
+
+// Lease implements Node.
+func (n *MemoryNode) Lease(_ context.Context, by string, span time.Duration) (string, time.Duration, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return "", 0, n.down
+	}
+	now := time.Now()
+	if !now.Before(n.leased) {
+		n.holder = ""
+	}
+	switch {
+	case span == 0 && n.holder == by:
+		n.holder = ""
+	case span > 0 && (n.holder == "" || n.holder == by):
+		n.holder, n.leased = by, now.Add(span)
+	}
+	if n.holder == "" {
+		return "", 0, nil
+	}
+	return n.holder, n.leased.Sub(now), nil
 }
 
 // Epochs implements Node.

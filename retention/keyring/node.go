@@ -47,6 +47,10 @@ type Node interface {
 	// Lives tells of epochs, in their order, for how long they live here, and the
 	// node's clock, in one exchange. It reads nothing that is secret.
 	Lives(ctx context.Context, epochs ...retention.Epoch) (now time.Time, lives []Life, err error)
+	// Lease gives the warden's lease to by for a span where nobody else has it, and
+	// takes it back for a span of 0, in one atomic step. It tells who has it then,
+	// "" for nobody, and for how long.
+	Lease(ctx context.Context, by string, span time.Duration) (holder string, left time.Duration, err error)
 	// Epochs lists the epochs that have a key here, in no order: those of a policy
 	// that was removed or changed can't be reckoned from the present policies.
 	Epochs(ctx context.Context) ([]retention.Epoch, error)

@@ -86,6 +86,22 @@ func conform(t *testing.T, n keyring.Node) {
 	expect("a future epoch", n.Publish(ctx, at(100), later, key), keyring.ErrNotBegun)
 	expect("a passed deadline", n.Publish(ctx, at(2), time.Now().Add(-time.Millisecond), key), keyring.ErrDestroyed)
 
+	for _, step := range []struct {
+		by, holder string
+		span       time.Duration
+	}{
+		{"a", "", 0}, {"a", "a", time.Minute}, {"b", "a", time.Minute}, {"b", "a", 0}, {"a", "a", time.Hour}, {"a", "", 0}, {"b", "b", 50 * time.Millisecond},
+	} {
+		holder, left, err := n.Lease(ctx, step.by, step.span)
+		if err != nil || holder != step.holder || (holder != "") != (left > 0) || left > time.Hour {
+			t.Fatalf("%+v: %q has the lease for %v, %v", step, holder, left, err)
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	if holder, _, err := n.Lease(ctx, "c", time.Minute); err != nil || holder != "c" {
+		t.Fatalf("a lease that has run out: %q, %v", holder, err)
+	}
+
 	expect("destroying", n.Destroy(ctx, at(1), time.Hour), nil)
 	purged := func(epoch retention.Epoch, want bool) {
 		t.Helper()

@@ -23,12 +23,16 @@ var publishSource string
 //go:embed publish_wrap.lua
 var publishWrapSource string
 
+//go:embed lease.lua
+var leaseSource string
+
 //go:embed destroy.lua
 var destroySource string
 
 var (
 	publishScript     = redis.NewScript(publishSource)
 	publishWrapScript = redis.NewScript(publishWrapSource)
+	leaseScript       = redis.NewScript(leaseSource)
 	destroyScript     = redis.NewScript(destroySource)
 )
 
@@ -139,6 +143,24 @@ func (n *RedisNode) Lives(ctx context.Context, epochs ...retention.Epoch) (time.
 		lives[i].Purged = err == nil && epoch.Start <= mark
 	}
 	return now.Val(), lives, nil
+}
+
+// Lease implements Node.
+func (n *RedisNode) Lease(ctx context.Context, by string, span time.Duration) (string, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	answer, err := leaseScript.Run(ctx, n.client, []string{"mayfly:key:lease"}, by, span.Milliseconds()).Slice()
+	if err != nil {
+		return "", 0, fmt.Errorf("asking for the lease: %w", err)
+	}
+	if len(answer) == 2 {
+		holder, ok1 := answer[0].(string)
+		left, ok2 := answer[1].(int64)
+		if ok1 && ok2 {
+			return holder, time.Duration(left) * time.Millisecond, nil
+		}
+	}
+	return "", 0, errors.New("asking for the lease: unknown answer")
 }
 
 // Epochs implements Node. A keyring is small, some hundred keys, so a scan of it

@@ -7,6 +7,7 @@ type metrics struct {
 	oldest  *prometheus.GaugeVec
 	lag     prometheus.Histogram
 	overdue prometheus.Gauge
+	active  prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -24,11 +25,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		overdue: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "mayfly_retention_overdue_epochs", Help: "Epochs past their deadline whose purge is not verified.",
 		}),
+		active: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "mayfly_warden_active", Help: "1 while this warden has the lease, 0 while it stands by.",
+		}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.window, m.oldest, m.lag, m.overdue} {
+	for _, c := range []prometheus.Collector{m.window, m.oldest, m.lag, m.overdue, m.active} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

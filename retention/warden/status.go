@@ -44,7 +44,7 @@ func (w *Warden) settle(now time.Time, trouble error) {
 		if s.Purged {
 			continue
 		}
-		if !s.Deadline.After(now) {
+		if !s.Deadline.After(now.Add(-w.allowance())) {
 			overdue++
 		}
 		if t, there := oldest[epoch.Policy]; !there || epoch.StartTime().Before(t) {

@@ -63,8 +63,13 @@ type Warden struct {
 
 	mu      sync.Mutex // guards what follows
 	epochs  map[retention.Epoch]*Status
-	trouble error // of purging and minting
-	lacking error // of repairing; errStarting until every living epoch was seen to
+	active  bool   // this warden has the lease
+	holder  string // who has it
+	trouble error  // of purging and minting
+	lacking error  // of repairing; errStarting until every living epoch was seen to
+
+	name string
+	turn chan struct{} // it has become active
 
 	enrolling sync.Mutex // guards enrolled: the policies are logged once
 	enrolled  bool
@@ -76,6 +81,7 @@ type Status struct {
 	Deadline time.Time
 	Nodes    int              // keyring nodes that hold a key of it, when last looked at
 	Purged   bool             // verified
+	seen     bool             // by another warden, as far as this one has seen; to be seen through if that one is gone
 	Lag      time.Duration    // from the deadline to the verified purge
 	keys     []keyring.Public // as last seen: at the deadline the keyring has forgotten them
 	repaired time.Time
@@ -94,7 +100,10 @@ func New(config Config, d Dependencies) (*Warden, error) {
 	for i := range d.Policies {
 		m.window.WithLabelValues(d.Policies[i].Name).Set(d.Policies[i].Window.Seconds())
 	}
-	return &Warden{config: config, d: d, metrics: m, epochs: map[retention.Epoch]*Status{}, lacking: errStarting}, nil
+	return &Warden{
+		config: config, d: d, metrics: m, epochs: map[retention.Epoch]*Status{}, lacking: errStarting,
+		name: newName(), turn: make(chan struct{}, 1),
+	}, nil
 }
 
 // errStarting: the living epochs may have no key yet, and due ones are not purged.
@@ -108,9 +117,16 @@ const repairEvery = 10 * time.Second
 // wait for the repair of older epochs.
 func (w *Warden) Run(ctx context.Context) error {
 	var g errgroup.Group
+	wait := w.hold(ctx)
+	g.Go(func() error { return w.keepHolding(ctx, wait) })
 	g.Go(func() error { return w.repair(ctx) })
 	for ctx.Err() == nil {
 		now := time.Now()
+		if !w.Active() {
+			w.settle(now, w.standBy(ctx, now))
+			w.pause(ctx, now.Add(standByEvery))
+			continue
+		}
 		// Side by side: a purge that waits for a node keeps no new epoch waiting.
 		var minted error
 		var minting sync.WaitGroup
@@ -120,7 +136,7 @@ func (w *Warden) Run(ctx context.Context) error {
 		minting.Wait()
 		err = errors.Join(err, minted)
 		w.settle(now, err)
-		sleep(ctx, time.Until(w.next(now, err != nil)))
+		w.pause(ctx, w.next(now, err != nil))
 	}
 	return g.Wait()
 }
@@ -132,7 +148,10 @@ func (w *Warden) repair(ctx context.Context) error {
 		now := time.Now()
 		w.adopt(ctx, now)
 		wait := repairEvery
-		if w.settleRepair(w.mintLiving(ctx, now)) != nil {
+		if !w.Active() {
+			wait = standByEvery
+			_ = w.settleRepair(nil)
+		} else if w.settleRepair(w.mintLiving(ctx, now)) != nil {
 			wait = time.Second
 		}
 		sleep(ctx, wait)
@@ -319,7 +338,7 @@ func (w *Warden) purgeDue(ctx context.Context, now time.Time) error {
 	g.SetLimit(8)
 	for _, s := range w.due(now) {
 		g.Go(func() error {
-			if !w.look(s).Purged {
+			if seen := w.look(s); !seen.Purged || seen.seen {
 				if err := w.purge(ctx, s); err != nil {
 					return fmt.Errorf("purging epoch %v: %w", s.Epoch, err)
 				}
@@ -336,7 +355,7 @@ func (w *Warden) due(now time.Time) []*Status {
 	var due []*Status
 	for epoch, s := range w.epochs {
 		switch {
-		case (!s.Purged || w.d.Receipts != nil && !s.account.recorded) && !s.Deadline.After(now):
+		case (!s.Purged || s.seen || w.d.Receipts != nil && !s.account.recorded) && !s.Deadline.After(now):
 			due = append(due, s)
 		case s.Purged && now.Sub(s.Deadline) > s.Deadline.Sub(epoch.StartTime()):
 			delete(w.epochs, epoch) // listed for a window after its purge
@@ -366,6 +385,11 @@ func (w *Warden) purge(ctx context.Context, s *Status) error {
 	verified := time.Now()
 	lag := verified.Sub(w.look(s).Deadline)
 	w.mu.Lock()
+	if s.seen { // seen through: its keys were gone when that was seen
+		s.seen = false
+		w.mu.Unlock()
+		return nil
+	}
 	s.Purged, s.Lag, s.Nodes = true, lag, 0
 	s.account.verified = verified
 	w.mu.Unlock()

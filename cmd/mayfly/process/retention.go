@@ -20,7 +20,9 @@ type wardenState struct {
 
 // Retention implements abuse.RetentionSource.
 func (w wardenState) Retention(context.Context) (abuse.RetentionStatus, error) {
-	return retentionStatus(w.policies, w.nodes, w.warden.Epochs(), time.Now()), nil
+	status := retentionStatus(w.policies, w.nodes, w.warden.Epochs(), time.Now())
+	status.Warden = w.warden.Holder()
+	return status, nil
 }
 
 // keyringState tells the desk of a process without a warden what the keyring's
@@ -32,6 +34,7 @@ type keyringState struct {
 	mu     sync.Mutex // guards what was read, and that one request reads at a time
 	read   time.Time
 	epochs []warden.Status
+	holder string // of the wardens' lease
 }
 
 const keyringStateAge = 5 * time.Second
@@ -42,7 +45,10 @@ func (k *keyringState) Retention(ctx context.Context) (abuse.RetentionStatus, er
 	defer k.mu.Unlock()
 	now := time.Now()
 	if now.Sub(k.read) > keyringStateAge {
-		k.read, k.epochs = now, nil
+		k.read, k.epochs, k.holder = now, nil, ""
+		if lease, err := k.ring.Lease(ctx, "", 0); err == nil { // which takes nothing
+			k.holder = lease.Holder
+		}
 		for i := range k.policies {
 			p := &k.policies[i]
 			for _, epoch := range p.Epochs(now.Add(-p.Window-p.EpochLength()), now) {
@@ -55,7 +61,9 @@ func (k *keyringState) Retention(ctx context.Context) (abuse.RetentionStatus, er
 			}
 		}
 	}
-	return retentionStatus(k.policies, k.ring.Nodes(), k.epochs, now), nil
+	status := retentionStatus(k.policies, k.ring.Nodes(), k.epochs, now)
+	status.Warden = k.holder
+	return status, nil
 }
 
 func retentionStatus(policies retention.Policies, nodes int, epochs []warden.Status, now time.Time) abuse.RetentionStatus {

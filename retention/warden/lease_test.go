@@ -1,0 +1,204 @@
+package warden_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
+	"mayfly/retention/receipts/audit"
+	"mayfly/retention/receipts/receiptstest"
+)
+
+// cord is a node that a warden can be cut off from, as by a kill or a partition;
+// or only from destroying there.
+type cord struct {
+	*keyring.MemoryNode
+	cut, blunt atomic.Bool
+	hoards     bool // keys never expire by themselves
+}
+
+var errCut = errors.New("connection reset by peer")
+
+func (c *cord) Publish(ctx context.Context, e retention.Epoch, d time.Time, f keyring.Contents) error {
+	if c.cut.Load() {
+		return errCut
+	}
+	if c.hoards {
+		d = d.Add(1000 * time.Hour)
+	}
+	return c.MemoryNode.Publish(ctx, e, d, f)
+}
+
+func (c *cord) Destroy(ctx context.Context, e retention.Epoch, keep time.Duration) error {
+	if c.cut.Load() || c.blunt.Load() {
+		return errCut
+	}
+	return c.MemoryNode.Destroy(ctx, e, keep)
+}
+
+func (c *cord) Lease(ctx context.Context, by string, span time.Duration) (string, time.Duration, error) {
+	if c.cut.Load() {
+		return "", 0, errCut
+	}
+	return c.MemoryNode.Lease(ctx, by, span)
+}
+
+// pair is an active warden and a standby at one keyring, each with its own log.
+type pair struct {
+	active, standby *post
+	cords           [2]*cord
+	dirs            []string
+	keys            []string
+}
+
+func both(t *testing.T, dirs []string, change ...func(*post)) *pair {
+	t.Helper()
+	p := &pair{dirs: dirs}
+	p.active, _ = written(t, dirs[0], append(change, func(post *post) {
+		p.cords = [2]*cord{{MemoryNode: post.a}, {MemoryNode: post.b}}
+		post.ring, _ = keyring.New(p.cords[0], p.cords[1])
+	})...)
+	synctest.Wait()
+	time.Sleep(10 * time.Millisecond)
+	p.standby, _ = written(t, dirs[1], func(post *post) {
+		post.a, post.b, post.store = p.active.a, p.active.b, p.active.store
+		post.ring, _ = keyring.New(post.a, post.b)
+	})
+	for _, post := range []*post{p.active, p.standby} {
+		p.keys = append(p.keys, post.receipts.(*paper).VerifierKey())
+	}
+	return p
+}
+
+// audited merges both logs, as an auditor does.
+func (p *pair) audited(t *testing.T) *audit.Result {
+	t.Helper()
+	r, err := audit.Verify(p.dirs, audit.Options{Keys: p.keys, To: time.Now(), Grace: receipts.Grace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (p *pair) purges(t *testing.T) (n []int) {
+	for _, dir := range p.dirs {
+		n = append(n, strings.Count(receiptstest.Text(t, dir), `"type":"purged"`))
+	}
+	return n
+}
+
+func TestOfTwoWardensOneIsActive(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		time.Sleep(2*policy.Window + time.Second)
+		synctest.Wait()
+		if !p.active.Active() || p.standby.Active() || p.standby.Holder() == "" || p.standby.Holder() != p.active.Holder() {
+			t.Errorf("%q is active by the one, %q by the other", p.active.Holder(), p.standby.Holder())
+		}
+		if p.active.Ready() != nil || p.standby.Ready() != nil || p.standby.overdue(t) != 0 {
+			t.Errorf("%v, %v, %v overdue", p.active.Ready(), p.standby.Ready(), p.standby.overdue(t))
+		}
+		p.standby.stop()
+		p.active.stop()
+		if diff := cmp.Diff([]int{20, 0}, p.purges(t)); diff != "" {
+			t.Errorf("purges in each log (-want +got):\n%s", diff)
+		}
+		if err := p.audited(t).Err(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The active one is killed just before a deadline.
+func TestAStandbyTakesOverWithinTheLease(t *testing.T) {
+	t.Parallel()
+	const lease = 5 * time.Second
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		time.Sleep(2*policy.Window - time.Until(time.Now().Truncate(policy.Epoch)) - 5*time.Millisecond)
+		killed := time.Now()
+		for _, c := range p.cords {
+			c.cut.Store(true)
+		}
+		p.active.stop() // it can't even give its lease back
+		for !p.standby.Active() {
+			time.Sleep(time.Millisecond)
+		}
+		if took := time.Since(killed); took > lease+100*time.Millisecond {
+			t.Errorf("taken over after %v", took)
+		}
+		time.Sleep(3 * policy.Epoch)
+		synctest.Wait()
+		if due, living := p.standby.holding(); due != 0 || living != 10 || p.standby.Ready() != nil || p.standby.overdue(t) != 0 {
+			t.Errorf("%d due epochs have keys, %d living ones; %v", due, living, p.standby.Ready())
+		}
+		p.standby.stop()
+		r := p.audited(t)
+		if found(r) != "" && found(r) != audit.Late || r.Policies[0].Missing != 0 {
+			t.Errorf("the logs together: %v", r.Findings)
+		}
+		if r.Policies[0].Lag.Worst > audit.Millis((lease + time.Second).Milliseconds()) {
+			t.Errorf("the worst was purged %v ms late", r.Policies[0].Lag.Worst)
+		}
+	})
+}
+
+// The active one has purged, and was killed before it could write that down.
+func TestASuccessorWritesWhatItsPredecessorOwes(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		time.Sleep(policy.Window - policy.Epoch)
+		p.active.receipts.(*paper).out.Store(true)
+		time.Sleep(4 * policy.Epoch)
+		for _, c := range p.cords {
+			c.cut.Store(true)
+		}
+		p.active.stop()
+		if r := p.audited(t); !strings.Contains(found(r), audit.Unpurged) {
+			t.Fatalf("nothing is owed: %s", found(r))
+		}
+		time.Sleep(5 * policy.Epoch)
+		p.standby.stop()
+		r := p.audited(t)
+		if strings.Contains(found(r), audit.Unpurged) || strings.Contains(found(r), audit.Unnamed) || r.Policies[0].Missing != 0 {
+			t.Errorf("after the take-over: %v", r.Findings)
+		}
+	})
+}
+
+// The active one has its lease, and can't destroy on one node.
+func TestAStandbyPurgesWhatTheActiveOneCannot(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		p.cords[1].hoards = true
+		time.Sleep(policy.Window + time.Second)
+		p.cords[1].blunt.Store(true)
+		time.Sleep(5 * policy.Epoch)
+		synctest.Wait()
+		if p.active.Ready() == nil {
+			t.Error("a warden that can't purge is ready")
+		}
+		// What has been due for less than a lease is left to the active one.
+		if due, _ := p.standby.holding(); due > 3 || p.standby.overdue(t) != 0 {
+			t.Errorf("%d due epochs have keys", due)
+		}
+		p.standby.stop()
+		p.active.stop()
+	})
+}
