@@ -112,7 +112,7 @@ func diagnose(ctx context.Context, x *process.Examiner) diagnosis {
 	})
 	_ = g.Wait()
 	d := diagnosis{Counts: map[keyring.Verdict]int{}, Findings: append(servers.Findings, topics.Findings...)}
-	d.Assurance = warden.Assess(warden.Evidence{Findings: d.Findings})
+	d.Assurance = warden.Assess(warden.Evidence{Findings: d.Findings, KafkaCovered: topics.Covered})
 	for _, verdict := range []keyring.Verdict{keyring.Pass, keyring.Warn, keyring.Fail, keyring.Unattested} {
 		d.Counts[verdict] = 0
 	}

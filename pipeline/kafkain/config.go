@@ -15,6 +15,9 @@ type Config struct {
 	Group   string   `yaml:"group" help:"consumer group"`
 	// Sealed refuses plain events: a topic that only edges write to holds no address.
 	Sealed bool `yaml:"sealed" help:"refuse messages that were not sealed at the edge (mayfly relay), and count them: the topics are to hold no address"`
+	// Guard says whether the warden may change the topics, and Exclusive that nobody else reads them.
+	Guard     string `yaml:"guard" help:"observe: the warden only looks; emit: it looks, and mayfly doctor --emit prints manifests for an operator to apply; enforce: it sets what the topics need to forget in time and deletes their records, if they are exclusive"`
+	Exclusive bool   `yaml:"exclusive" help:"nobody but Mayfly reads the topics: records may be deleted a minute after they were stored"`
 	// Uncommitted also reads records of open and aborted transactions.
 	Uncommitted bool `yaml:"uncommitted" help:"also read records of open and aborted transactions"`
 	// FetchBytes bounds one partition's share of a fetch; a single larger record batch still arrives.
@@ -46,6 +49,7 @@ func DefaultConfig() Config {
 		Brokers:    []string{"localhost:9092"},
 		Topics:     []string{"connections"},
 		Group:      "mayfly",
+		Guard:      "observe",
 		FetchBytes: 1 << 20,
 		FetchWait:  500 * time.Millisecond,
 	}
@@ -64,6 +68,8 @@ func (c Config) Validate() error {
 		return errors.New("kafka.fetch_bytes: must be between 1 KiB and 256 MiB")
 	case c.FetchWait < time.Millisecond || c.FetchWait > 10*time.Second:
 		return errors.New("kafka.fetch_wait: must be between 1ms and 10s")
+	case !slices.Contains([]string{"observe", "emit", "enforce"}, c.Guard):
+		return errors.New("kafka.guard: must be observe, emit or enforce")
 	case hasTwice(c.Topics):
 		return errors.New("kafka.topics: names a topic twice")
 	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):

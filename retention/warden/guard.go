@@ -3,6 +3,7 @@ package warden
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type Observation struct {
 	Findings []keyring.Finding
 	Ahead    map[string]time.Duration // by peer: how far its clock is ahead of ours
 	Oldest   map[string]time.Duration // by topic: age of its oldest record
+	Covered  bool                     // Kafka is, by Coverage.Covers
 }
 
 // Source is a part of the system that is looked at again and again. Look only
@@ -124,7 +126,9 @@ func (g *Guard) take(source int, seen Observation) {
 		}
 	}
 	now := Assess(Evidence{
-		Findings: g.findings(), Witnessed: g.d.Witnessed != nil && g.d.Witnessed(time.Now()) == nil,
+		Findings:     g.findings(),
+		KafkaCovered: slices.ContainsFunc(g.seen, func(o Observation) bool { return o.Covered }),
+		Witnessed:    g.d.Witnessed != nil && g.d.Witnessed(time.Now()) == nil,
 	})
 	g.metrics.level.Set(float64(now.Level))
 	if !g.judged || now.Level != g.assessed.Level {

@@ -55,7 +55,8 @@ type ManifestResource struct {
 }
 
 // Emit gives the manifests under which JudgeTopic passes the topics' settings,
-// and of two users: one that ingests, and one that observes and may change nothing.
+// and of two users: one that ingests, and the warden's, which may change nothing
+// unless it enforces.
 func Emit(topics []TopicFacts, e TopicExpectations, cluster string) []Manifest {
 	metadata := func(name string) ManifestMetadata {
 		return ManifestMetadata{Name: resourceName(name), Labels: map[string]string{"strimzi.io/cluster": cluster}}
@@ -69,7 +70,11 @@ func Emit(topics []TopicFacts, e TopicExpectations, cluster string) []Manifest {
 			TopicName: f.Name, Partitions: f.Partitions, Replicas: f.Replicas, Config: f.wanted(e),
 		}})
 		reads = append(reads, allow("topic", f.Name, "Describe", "Read"))
-		describes = append(describes, allow("topic", f.Name, "Describe", "DescribeConfigs"))
+		operations := []string{"Describe", "DescribeConfigs"}
+		if e.Enforce {
+			operations = append(operations, "AlterConfigs", "Delete")
+		}
+		describes = append(describes, allow("topic", f.Name, operations...))
 	}
 	reads = append(reads, allow("group", e.Group, "Read"))
 	describes = append(describes, allow("group", "*", "Describe"),

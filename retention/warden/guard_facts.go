@@ -40,6 +40,7 @@ type TopicExpectations struct {
 	Policies retention.Policies
 	Group    string        // ours
 	Skew     time.Duration // how far clocks may differ
+	Enforce  bool          // the warden sets the topics, and deletes their records
 }
 
 // window is the shortest one of the policies that may match the topic's events:

@@ -233,4 +233,11 @@ func TestEmit(t *testing.T) {
 			}
 		}
 	}
+	enforcing := hourly
+	enforcing.Enforce = true
+	manifests = warden.Emit([]warden.TopicFacts{seven}, enforcing, "kafka")
+	want := []string{"Describe", "DescribeConfigs", "AlterConfigs", "Delete"}
+	if diff := cmp.Diff(want, manifests[2].Spec.Authorization.ACLs[0].Operations); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -18,10 +18,11 @@ import (
 const (
 	serversEvery = 10 * time.Second
 	topicsEvery  = time.Minute
+	enforceEvery = 10 * time.Second
 )
 
 // Examiner looks at what the guarantee rests on: Redis, keyring, the
-// key-encryption key, Kafka's topics. It only reads.
+// key-encryption key, Kafka's topics. It only reads, unless it enforces.
 type Examiner struct {
 	config    config.Config
 	names     []string // of the keyring's nodes
@@ -29,6 +30,8 @@ type Examiner struct {
 	data      redis.UniversalClient
 	inspector *kafkain.Inspector // nil: Kafka can't even be asked
 	why       error
+	admin     *kafkain.Enforcer // nil: nothing is enforced
+	enforcer  *warden.Enforcer
 }
 
 // NewExaminer opens clients of its own, and connects to nothing. What is wrong
@@ -56,6 +59,9 @@ func (x *Examiner) Close() {
 	if x.inspector != nil {
 		x.inspector.Close()
 	}
+	if x.admin != nil {
+		x.admin.Close()
+	}
 	for _, node := range x.nodes {
 		_ = node.Close()
 	}
@@ -64,10 +70,11 @@ func (x *Examiner) Close() {
 
 // sources are what a warden's process watches.
 func (x *Examiner) sources() []warden.Source {
-	return []warden.Source{
-		{Every: serversEvery, Look: x.Servers},
-		{Every: topicsEvery, Look: x.Topics},
+	topics := topicsEvery
+	if x.enforcer != nil {
+		topics = enforceEvery
 	}
+	return []warden.Source{{Every: serversEvery, Look: x.Servers}, {Every: topics, Look: x.Topics}}
 }
 
 // Servers looks at every Redis, at the key-encryption key's file and at this process.
@@ -101,7 +108,11 @@ func (x *Examiner) Topics(ctx context.Context) warden.Observation {
 		if age, told := facts[i].OldestAge(now); told {
 			seen.Oldest[facts[i].Name] = age
 		}
+		if x.enforcer != nil && facts[i].Exists != nil && *facts[i].Exists {
+			seen.Findings = append(seen.Findings, x.enforcer.Enforce(ctx, &facts[i], now))
+		}
 	}
+	seen.Covered = warden.Coverage{Sealed: x.config.Kafka.Sealed, Enforced: x.Expectations().Enforce}.Covers(seen.Findings)
 	return seen
 }
 
@@ -127,5 +138,8 @@ func (x *Examiner) Facts(ctx context.Context) ([]warden.TopicFacts, keyring.Find
 
 // Expectations are what the topics are judged by.
 func (x *Examiner) Expectations() warden.TopicExpectations {
-	return warden.TopicExpectations{Policies: x.config.Policies, Group: x.config.Kafka.Group, Skew: x.config.Ingest.Skew}
+	return warden.TopicExpectations{
+		Policies: x.config.Policies, Group: x.config.Kafka.Group, Skew: x.config.Ingest.Skew,
+		Enforce: x.config.Kafka.Guard == "enforce" && x.config.Kafka.Exclusive,
+	}
 }

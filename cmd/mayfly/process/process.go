@@ -205,6 +205,7 @@ func (p *Process) newGuard() (err error) {
 	if p.examiner, err = NewExaminer(p.Config); err != nil {
 		return err
 	}
+	p.examiner.enforce(p.log)
 	p.Guard, err = warden.NewGuard(warden.GuardDependencies{
 		Sources: append(p.examiner.sources(), p.canarySource()...), Witnessed: p.witnesses.Witnessed,
 		Log: p.log, Registerer: p.Registry,
