@@ -83,10 +83,18 @@ func sooner(part Part, a, b []byte) bool {
 	return has && len(a) >= at+8 && len(b) >= at+8 && bytes.Compare(b[at:at+8], a[at:at+8]) < 0
 }
 
+// successorVersion is the version of an entry that differs from the other in
+// nothing but that it says so.
+const successorVersion = 2
+
 // marshal writes version (1), minted (8), deadline (8), shards (4), layout key
 // (16), public key.
 func (p *Public) marshal() []byte {
-	b := []byte{1}
+	version := byte(1)
+	if p.Successor {
+		version = successorVersion
+	}
+	b := []byte{version}
 	b = binary.BigEndian.AppendUint64(b, uint64(p.Minted.UnixMilli()))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.Deadline.UnixMilli()))
 	b = binary.BigEndian.AppendUint32(b, p.Shards)
@@ -96,7 +104,7 @@ func (p *Public) marshal() []byte {
 
 func parsePublic(epoch retention.Epoch, id string, b []byte) (Public, error) {
 	key, err := seal.ParseKeyID(id)
-	if err != nil || len(b) < 1+8+8+4+16+1 || b[0] != 1 {
+	if err != nil || len(b) < 1+8+8+4+16+1 || b[0] != 1 && b[0] != successorVersion {
 		return Public{}, errEntry
 	}
 	p := Public{
@@ -106,6 +114,8 @@ func parsePublic(epoch retention.Epoch, id string, b []byte) (Public, error) {
 		Shards:   binary.BigEndian.Uint32(b[17:21]),
 		Layout:   [16]byte(b[21:37]),
 		Key:      b[37:],
+
+		Successor: b[0] == successorVersion,
 	}
 	if p.Shards == 0 || p.Shards > MaxShards {
 		return Public{}, errEntry

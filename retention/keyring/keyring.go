@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,10 +48,16 @@ type Public struct {
 	Key      []byte   // HPKE public key
 	Layout   [16]byte // routes subjects to shards, by a keyed hash
 	Shards   uint32   // per view; frozen when the key is minted
+	// Successor: the epoch had a key before, which every node has lost. What was
+	// written under that may be lost unseen.
+	Successor bool
 }
 
 // Keyring is the client of all nodes. It is safe for concurrent use.
-type Keyring struct{ nodes []Node }
+type Keyring struct {
+	nodes []Node
+	drawn sync.Map // by epoch: keys that were announced and that no node has taken yet
+}
 
 // New makes a keyring of at least one node.
 func New(nodes ...Node) (*Keyring, error) {
@@ -106,20 +113,27 @@ func (k *Keyring) PublishWrap(ctx context.Context, key Public, wrap seal.Wrap) e
 func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time.Time, kek KEK,
 	shards func() uint32, announce func(Public) error,
 ) ([]Public, error) {
+	return k.MintKnowing(ctx, epoch, deadline, kek, func() bool { return false }, shards, announce)
+}
+
+// MintKnowing is Mint by somebody who remembers: had tells whether the epoch had a
+// key before. If it had, and no node has one that opens, a new key is a Successor.
+func (k *Keyring) MintKnowing(ctx context.Context, epoch retention.Epoch, deadline time.Time, kek KEK,
+	had func() bool, shards func() uint32, announce func(Public) error,
+) ([]Public, error) {
 	contents, err := k.contents(ctx, epoch)
 	if err != nil {
 		return nil, err
 	}
-	if !contents.opens(epoch, kek) {
-		public, private, err := newEntry(epoch, deadline, shards(), kek)
+	if contents.opens(epoch, kek) {
+		k.drawn.Delete(epoch)
+	} else {
+		d, err := k.draw(epoch, deadline, kek, had, shards, announce)
 		if err != nil {
 			return nil, err
 		}
-		if err := announce(public); err != nil {
-			return nil, err
-		}
-		contents[partPublic][public.ID.String()] = public.marshal()
-		contents[partPrivate][public.ID.String()] = private
+		contents[partPublic][d.public.ID.String()] = d.public.marshal()
+		contents[partPrivate][d.public.ID.String()] = d.private
 	}
 	err = k.onAny(ctx, func(ctx context.Context, _ int, n Node) (bool, error) {
 		return true, n.Publish(ctx, epoch, deadline, contents)
@@ -127,7 +141,36 @@ func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time
 	if err != nil {
 		return nil, err
 	}
+	k.drawn.Delete(epoch)
 	return contents.publics(epoch)
+}
+
+// drawn is a key that was announced, its private half wrapped.
+type drawn struct {
+	public  Public
+	private []byte
+}
+
+// draw makes and announces a key. One that was announced and that no node took is
+// offered again: were another drawn, the first would look like one that was lost.
+func (k *Keyring) draw(epoch retention.Epoch, deadline time.Time, kek KEK,
+	had func() bool, shards func() uint32, announce func(Public) error,
+) (drawn, error) {
+	if d, again := k.drawn.Load(epoch); again {
+		return d.(drawn), nil
+	}
+	successor := had()
+	public, private, err := newEntry(epoch, deadline, shards(), kek)
+	if err != nil {
+		return drawn{}, err
+	}
+	public.Successor = successor
+	if err := announce(public); err != nil {
+		return drawn{}, err
+	}
+	d := drawn{public, private}
+	k.drawn.Store(epoch, d)
+	return d, nil
 }
 
 // Shorten brings the keys of an epoch forward to deadline where theirs is later:
@@ -217,6 +260,7 @@ func (c Contents) publics(epoch retention.Epoch) ([]Public, error) {
 // Destroy deletes the epoch's entries on every node and raises each node's
 // purged-through mark; it fails unless every node has done so.
 func (k *Keyring) Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error {
+	k.drawn.Delete(epoch)
 	var g errgroup.Group
 	for _, n := range k.nodes {
 		g.Go(func() error {

@@ -161,6 +161,12 @@ func holdsAll(keys []*Key, ids []seal.KeyID) bool {
 	return true
 }
 
+// Purged reports whether an epoch was purged, so that it can have no key: by a
+// shorter window, which has been lengthened since.
+func (o *Opener) Purged(ctx context.Context, epoch retention.Epoch) bool {
+	return o.ring.Purged(ctx, epoch)
+}
+
 // Epochs lists the epochs that have a key.
 func (o *Opener) Epochs(ctx context.Context) ([]retention.Epoch, error) { return o.ring.Epochs(ctx) }
 

@@ -75,6 +75,9 @@ type Key struct {
 	Deadline time.Time
 	ID       string // of the key, in hexadecimal
 	Shards   int64
+	// Successor: this log had announced a key of the epoch before, and no node of
+	// the keyring knows it any more.
+	Successor bool
 }
 
 // Purged says that an epoch's keys were destroyed and that this was verified.

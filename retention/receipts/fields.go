@@ -25,6 +25,11 @@ func (e *Key) fields(c *codec) {
 	c.epoch(&e.Epoch)
 	c.text("key", &e.ID)
 	c.integer("shards", &e.Shards)
+	if c.has("successor", e.Successor) {
+		if c.flag("successor", &e.Successor); !e.Successor {
+			c.fail() // where it is not so, it is not said
+		}
+	}
 	c.instant("time", &e.Time)
 	c.constant("type", TypeKey)
 }

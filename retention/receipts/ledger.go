@@ -21,6 +21,8 @@ type Debt struct {
 // locks.
 type ledger struct {
 	policies map[string]*Policy
+	latest   map[string]*Policy // the same, and those that were removed
+	marks    map[line]int64     // the latest start of an epoch that has ended
 	spans    []*span
 	keys     map[retention.Epoch][]*Key // of epochs without outcome
 }
@@ -36,7 +38,15 @@ type span struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{policies: map[string]*Policy{}, keys: map[retention.Epoch][]*Key{}}
+	return &ledger{
+		policies: map[string]*Policy{}, latest: map[string]*Policy{}, marks: map[line]int64{}, keys: map[retention.Epoch][]*Key{},
+	}
+}
+
+// line is the epochs of one length of a policy.
+type line struct {
+	policy string
+	length int64
 }
 
 // apply takes one entry over.
@@ -60,12 +70,18 @@ func (l *ledger) replacePolicy(e *Policy) {
 	length := e.Length.Milliseconds()
 	first := e.First
 	l.closeSpans(e.Name, e.Time.UnixMilli())
+	of := line{e.Name, length}
+	_, known := l.marks[of]
 	for _, s := range l.spans {
 		if s.policy == e.Name && s.length == length {
 			first = max(first, s.until+(length-s.until%length)%length)
+			known = true
 		}
 	}
-	l.policies[e.Name] = e
+	if earlier := l.latest[e.Name]; earlier != nil && !known && e.Window > earlier.Window {
+		l.marks[of] = e.First - length // what a longer window does not reach
+	}
+	l.policies[e.Name], l.latest[e.Name] = e, e
 	l.spans = append(l.spans, &span{
 		policy: e.Name, length: length, window: e.Window.Milliseconds(),
 		next: first, until: math.MaxInt64, settled: map[int64]bool{},
@@ -82,6 +98,10 @@ func (l *ledger) closeSpans(policy string, at int64) {
 }
 
 func (l *ledger) settle(first retention.Epoch, count int64) {
+	of, last := line{first.Policy, first.Length}, first.Start+(count-1)*first.Length
+	if mark, marked := l.marks[of]; !marked || mark < last {
+		l.marks[of] = last
+	}
 	for _, s := range l.spans {
 		if s.policy != first.Policy || s.length != first.Length {
 			continue

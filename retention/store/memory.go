@@ -26,6 +26,7 @@ type memoryChunk struct {
 type memoryDirectory struct {
 	deadline  time.Time
 	keys      map[seal.KeyID]uint32
+	successor bool
 	manifests map[seal.WriterID]seal.Frame
 }
 
@@ -40,6 +41,7 @@ func (m *Memory) Open(_ context.Context, key keyring.Public) error {
 	defer m.mu.Unlock()
 	if d := m.directory(key.Epoch, key.Deadline); d != nil {
 		d.keys[key.ID] = key.Shards
+		d.successor = d.successor || key.Successor
 	}
 	return nil
 }
@@ -73,7 +75,7 @@ func (m *Memory) Directories(_ context.Context, epochs []retention.Epoch) ([]Dir
 	found := make([]Directory, len(epochs))
 	for i, epoch := range epochs {
 		if d := m.directories[epoch]; d != nil {
-			found[i].Keys = maps.Clone(d.keys)
+			found[i].Keys, found[i].Successor = maps.Clone(d.keys), d.successor
 			for _, manifest := range d.manifests {
 				found[i].Manifests = append(found[i].Manifests, manifest)
 			}

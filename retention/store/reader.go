@@ -241,7 +241,7 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 	case errors.Is(err, keyring.ErrNoKey):
 		// Nothing can be read. Nothing was written either if the epoch has only
 		// just begun; else somebody has lost something.
-		if len(written) > 0 || time.Since(epoch.StartTime()) > settling {
+		if len(written) > 0 || time.Since(epoch.StartTime()) > settling && !s.keys.Purged(ctx, epoch) {
 			s.incomplete()
 		}
 		return nil, nil
@@ -253,12 +253,15 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 			s.incomplete() // what was written under a key that is lost
 		}
 	}
-	if d.Damaged {
-		s.incomplete()
+	if d.Damaged || d.Successor {
+		s.incomplete() // what was written before the present keys may be lost with its own
 	}
 	manifests := s.manifests(ctx, d, keys)
 	var chunks []chunk
 	for _, key := range keys {
+		if key.Successor {
+			s.incomplete()
+		}
 		deadline := s.deadline(key)
 		if !deadline.After(time.Now()) {
 			continue

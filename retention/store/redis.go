@@ -45,15 +45,20 @@ func chunkKey(p seal.Place) string {
 		strconv.FormatUint(uint64(p.Shard), 10) + "}"
 }
 
-// Directory fields: "key <id>" → shards, "manifest <key> <writer>" → frame.
+// Directory fields: "key <id>" → shards and successorMark, "manifest <key> <writer>" → frame.
 const (
 	keyField      = "key "
 	manifestField = "manifest "
+	successorMark = " successor"
 )
 
 // Open implements Store.
 func (r *Redis) Open(ctx context.Context, key keyring.Public) error {
-	return r.putDirectory(ctx, key.Epoch, key.Deadline, keyField+key.ID.String(), key.Shards)
+	value := strconv.FormatUint(uint64(key.Shards), 10)
+	if key.Successor {
+		value += successorMark
+	}
+	return r.putDirectory(ctx, key.Epoch, key.Deadline, keyField+key.ID.String(), value)
 }
 
 func (r *Redis) putDirectory(ctx context.Context, epoch retention.Epoch, deadline time.Time, field string, value any) error {
@@ -155,8 +160,10 @@ func parseDirectory(epoch retention.Epoch, fields map[string]string) Directory {
 		case err != nil:
 		case kind+" " == keyField:
 			var shards uint64
-			shards, err = strconv.ParseUint(value, 10, 32)
+			count, successor := strings.CutSuffix(value, successorMark)
+			shards, err = strconv.ParseUint(count, 10, 32)
 			if err == nil && shards <= keyring.MaxShards {
+				d.Successor = d.Successor || successor
 				d.Keys[key] = uint32(shards)
 				continue
 			}

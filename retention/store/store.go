@@ -56,6 +56,8 @@ type Directory struct {
 	Keys map[seal.KeyID]uint32
 	// Manifests are the latest of each writer, sealed.
 	Manifests []seal.Frame
+	// Successor says that one of them succeeded a key that was lost.
+	Successor bool
 	// Damaged says that it holds what no writer and no warden wrote.
 	Damaged bool
 }

@@ -23,6 +23,14 @@ type Receipts interface {
 	Owed(now time.Time) []receipts.Debt
 	// Policies are those that apply by the log's account.
 	Policies() map[string]*receipts.Policy
+	// Latest are those and the ones that were removed.
+	Latest() map[string]*receipts.Policy
+	// Had reports whether a key was announced for an epoch that has not ended.
+	Had(epoch retention.Epoch) bool
+	// Marks are the latest epochs that have ended, one for each length.
+	Marks() []retention.Epoch
+	// Deadline is an epoch's by the terms under which it began; false: it has ended.
+	Deadline(epoch retention.Epoch, now time.Time) (time.Time, bool)
 }
 
 // account is what an epoch's receipts need to know; Warden.mu guards it.
@@ -49,11 +57,14 @@ func (w *Warden) enroll(ctx context.Context, now time.Time) error {
 	if w.enrolled {
 		return nil
 	}
-	before := w.d.Receipts.Policies()
+	before, latest := w.d.Receipts.Policies(), w.d.Receipts.Latest()
 	var entries []receipts.Entry
 	for i := range w.d.Policies {
 		entry := receipts.NewPolicy(&w.d.Policies[i], now)
 		if !entry.Same(before[entry.Name]) {
+			if earlier := latest[entry.Name]; earlier != nil {
+				entry.After(earlier, now)
+			}
 			entries = append(entries, entry)
 		}
 		delete(before, entry.Name)
@@ -68,6 +79,44 @@ func (w *Warden) enroll(ctx context.Context, now time.Time) error {
 	}
 	w.enrolled = true
 	return nil
+}
+
+// term is until when an epoch may live, by the log where there is one; false: it
+// may not. What the keyring has forgotten, and the policies no longer say, the
+// log still knows.
+func (w *Warden) term(epoch retention.Epoch, window time.Duration, now time.Time) (time.Time, bool) {
+	deadline := epoch.Deadline(window)
+	if w.d.Receipts == nil {
+		return deadline, true
+	}
+	began, living := w.d.Receipts.Deadline(epoch, now)
+	if began.Before(deadline) {
+		deadline = began
+	}
+	return deadline, living
+}
+
+// had reports whether an epoch had a key, by the log.
+func (w *Warden) had(epoch retention.Epoch) bool {
+	return w.d.Receipts != nil && w.d.Receipts.Had(epoch)
+}
+
+// markLife is how long a node keeps a purged-through mark at least. The window may
+// be lengthened meanwhile; and while a warden runs, it restores them.
+const markLife = 24 * time.Hour
+
+// restore tells the nodes again what has ended, before anything is minted: one of
+// them may have come up empty. It is for others, who go by the nodes; this warden
+// goes by its log. So a node that is away keeps it from nothing.
+func (w *Warden) restore(ctx context.Context) {
+	if w.d.Receipts == nil {
+		return
+	}
+	for _, mark := range w.d.Receipts.Marks() {
+		if err := w.d.Keyring.Destroy(ctx, mark, markLife); err != nil {
+			w.d.Log.Debug("a purged-through mark was not restored everywhere; trying again", zap.Error(err))
+		}
+	}
 }
 
 // errHeld: a key was announced moments ago and could not be published. Entries are
@@ -95,7 +144,7 @@ func (w *Warden) announce(ctx context.Context, s *Status, key keyring.Public) er
 	w.mu.Unlock()
 
 	err := w.d.Receipts.Record(ctx, &receipts.Key{
-		Epoch: key.Epoch, Deadline: key.Deadline, ID: key.ID.String(), Shards: int64(key.Shards),
+		Epoch: key.Epoch, Deadline: key.Deadline, ID: key.ID.String(), Shards: int64(key.Shards), Successor: key.Successor,
 	})
 	if err == nil {
 		w.saw(key.Epoch, []keyring.Public{key})

@@ -3,6 +3,7 @@ package warden_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -233,4 +234,110 @@ func (s *stuffed) Publish(ctx context.Context, e retention.Epoch, deadline time.
 		return errors.New("OOM command not allowed when used memory > 'maxmemory'")
 	}
 	return s.MemoryNode.Publish(ctx, e, deadline, c)
+}
+
+// The data and every keyring node are lost at once: what is minted then says that
+// something was there before, in the keyring and in the directory. Epochs that
+// begin later are none the worse.
+func TestALossIsNoBeginning(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p, log := written(t, dir)
+		time.Sleep(policy.Window)
+		synctest.Wait()
+		p.a.Lose()
+		p.b.Lose()
+		lost := policy.Live(time.Now())
+		for _, epoch := range lost {
+			if err := p.store.Memory.Unlink(t.Context(), epoch, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		for _, epoch := range policy.Live(time.Now()) {
+			keys, err := p.ring.Public(t.Context(), epoch)
+			if err != nil || len(keys) != 1 {
+				t.Fatalf("epoch %v has %d keys, %v", epoch, len(keys), err)
+			}
+			directories, err := p.store.Directories(t.Context(), []retention.Epoch{epoch})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if was := slices.Contains(lost, epoch); keys[0].Successor != was || directories[0].Successor != was {
+				t.Errorf("epoch %v, of which something was lost: %v: its key says %v, its directory %v",
+					epoch, was, keys[0].Successor, directories[0].Successor)
+			}
+		}
+		time.Sleep(policy.Window)
+		synctest.Wait()
+		p.stop()
+		if err := audited(t, dir, log).Err(); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(receiptstest.Text(t, dir), `"successor":true`) {
+			t.Error("no receipt says so")
+		}
+	})
+}
+
+// A window that is lengthened after every mark was lost: what was purged, or was to
+// be, stays so, and only epochs that begin later live longer.
+func TestALengthenedWindowReachesWhatBeginsLater(t *testing.T) {
+	t.Parallel()
+	for name, length := range map[string]time.Duration{"epochs as before": policy.Epoch, "other epochs": 3 * policy.Epoch} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				p, log := written(t, dir)
+				time.Sleep(3*policy.Window + policy.Epoch/2)
+				p.stop()
+				changed := time.Now()
+				longer := policy
+				longer.Window, longer.Epoch = 4*policy.Window, length
+				p.a.Lose()
+				p.b.Lose()
+				p.runWith(t, longer)
+				for range 2 * policy.Window / time.Second {
+					time.Sleep(time.Second)
+					synctest.Wait()
+					for _, epoch := range longer.Live(time.Now()) {
+						_, holding := p.ring.Holding(t.Context(), epoch)
+						due := length == policy.Epoch && !epoch.Deadline(policy.Window).After(time.Now())
+						if holding > 0 && epoch.EndTime().Before(changed) && (due || length != policy.Epoch) {
+							t.Fatalf("epoch %v, from before the change, has a key", epoch)
+						}
+						if now := time.Now(); holding == 0 && epoch.StartTime().After(changed) && epoch.StartTime().Before(now.Add(-time.Second)) {
+							t.Fatalf("epoch %v has no key", epoch)
+						}
+					}
+				}
+				if err := p.Ready(); err != nil {
+					t.Error(err)
+				}
+				// Who has events from before would wait for a key that never comes.
+				if before := longer.EpochAt(changed.Add(-2 * length)); !p.ring.Purged(t.Context(), before) {
+					t.Errorf("nobody says that epoch %v is over", before)
+				}
+				// A node that comes up empty is told what has ended.
+				p.b.Lose()
+				time.Sleep(11 * time.Second)
+				synctest.Wait()
+				for _, mark := range log.Marks() {
+					_, lives, err := p.b.Lives(t.Context(), mark)
+					if err != nil || !lives[0].Purged {
+						t.Errorf("a node that was restarted takes keys of epoch %v: %v", mark, err)
+					}
+				}
+				time.Sleep(4 * policy.Window)
+				synctest.Wait()
+				p.stop()
+				if err := audited(t, dir, log).Err(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

@@ -146,6 +146,7 @@ func (w *Warden) Run(ctx context.Context) error {
 func (w *Warden) repair(ctx context.Context) error {
 	for ctx.Err() == nil {
 		now := time.Now()
+		w.restore(ctx)
 		w.adopt(ctx, now)
 		wait := repairEvery
 		if !w.Active() {
@@ -238,7 +239,16 @@ func (w *Warden) mintPresent(ctx context.Context, now time.Time) error {
 	var errs []error
 	for i := range w.d.Policies {
 		p := &w.d.Policies[i]
-		s := w.status(p.EpochAt(now), p.EpochAt(now).Deadline(p.Window))
+		epoch := p.EpochAt(now)
+		if err := w.enroll(ctx, now); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		deadline, living := w.term(epoch, p.Window, now)
+		if !living {
+			continue
+		}
+		s := w.status(epoch, deadline)
 		if !w.minted(s.Epoch) {
 			errs = append(errs, w.mint(ctx, s, now))
 		}
@@ -249,12 +259,19 @@ func (w *Warden) mintPresent(ctx context.Context, now time.Time) error {
 // mintLiving sees to it that every living epoch has a key on every node, the
 // latest first.
 func (w *Warden) mintLiving(ctx context.Context, now time.Time) error {
+	if err := w.enroll(ctx, now); err != nil {
+		return err
+	}
 	var g errgroup.Group
 	g.SetLimit(8)
 	for i := range w.d.Policies {
 		p := &w.d.Policies[i]
 		for _, epoch := range slices.Backward(p.Live(now)) {
-			s := w.status(epoch, epoch.Deadline(p.Window))
+			deadline, living := w.term(epoch, p.Window, now)
+			if !living {
+				continue
+			}
+			s := w.status(epoch, deadline)
 			g.Go(func() error { return w.mint(ctx, s, now) })
 		}
 	}
@@ -264,10 +281,8 @@ func (w *Warden) mintLiving(ctx context.Context, now time.Time) error {
 // mint sees to the key of one living epoch.
 func (w *Warden) mint(ctx context.Context, s *Status, now time.Time) error {
 	epoch, deadline := s.Epoch, w.look(s).Deadline
-	if err := w.enroll(ctx, now); err != nil {
-		return err
-	}
-	keys, err := w.d.Keyring.Mint(ctx, epoch, deadline, w.d.KEK,
+	keys, err := w.d.Keyring.MintKnowing(ctx, epoch, deadline, w.d.KEK,
+		func() bool { return w.had(epoch) },
 		func() uint32 { return w.shards(ctx, epoch) },
 		func(key keyring.Public) error {
 			if err := w.announce(ctx, s, key); err != nil {
@@ -372,7 +387,7 @@ func (w *Warden) purge(ctx context.Context, s *Status) error {
 	if keys, err := w.d.Keyring.Public(ctx, s.Epoch); err == nil {
 		w.saw(s.Epoch, keys)
 	}
-	destroyed := w.d.Keyring.Destroy(ctx, s.Epoch, window)
+	destroyed := w.d.Keyring.Destroy(ctx, s.Epoch, max(window, markLife))
 	w.d.Forget(s.Epoch)
 	secret.Collect() // what minting and this process's caches have dropped
 	unlinked := w.d.Store.Unlink(ctx, s.Epoch, w.look(s).keys)

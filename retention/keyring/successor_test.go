@@ -1,0 +1,72 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mayfly/retention"
+)
+
+// A key that succeeds a lost one says so, and says so still when it is read back.
+func TestASuccessorSaysSo(t *testing.T) {
+	t.Parallel()
+	for _, had := range []bool{false, true} {
+		ring, _ := New(NewMemoryNode("a"), NewMemoryNode("b"))
+		epoch := minute.EpochAt(time.Now())
+		keys, err := ring.MintKnowing(t.Context(), epoch, epoch.Deadline(minute.Window), testKEK(), func() bool { return had }, four, silent)
+		if err != nil || len(keys) != 1 || keys[0].Successor != had {
+			t.Errorf("a key had: %v; minted %+v, %v", had, keys, err)
+		}
+		if keys, err = ring.Public(t.Context(), epoch); err != nil || keys[0].Successor != had {
+			t.Errorf("a key had: %v; read %+v, %v", had, keys, err)
+		}
+	}
+}
+
+// Nodes that take nothing for a while are offered the same key: it was announced,
+// and must not look like one that was lost.
+func TestAnAnnouncedKeyIsOfferedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		node := &refusing{MemoryNode: NewMemoryNode("a"), refusal: ErrNotBegun}
+		ring, _ := New(node)
+		kek := testKEK()
+		epoch := minute.EpochAt(time.Now())
+		var announced []Public
+		mint := func() ([]Public, error) {
+			return ring.MintKnowing(t.Context(), epoch, epoch.Deadline(minute.Window), kek,
+				func() bool { return len(announced) > 0 }, four, func(key Public) error { announced = append(announced, key); return nil })
+		}
+		for range 3 {
+			if _, err := mint(); !errors.Is(err, ErrNotBegun) {
+				t.Fatal(err)
+			}
+		}
+		node.refusal = nil
+		keys, err := mint()
+		if err != nil || len(announced) != 1 || keys[0].ID != announced[0].ID || keys[0].Successor {
+			t.Fatalf("%d keys were announced; minted %+v, %v", len(announced), keys, err)
+		}
+		// One that a node took, and then lost, is never offered again.
+		node.Lose()
+		keys, err = mint()
+		if err != nil || len(announced) != 2 || keys[0].ID == announced[0].ID || !keys[0].Successor {
+			t.Fatalf("after a loss %d keys were announced; minted %+v, %v", len(announced), keys, err)
+		}
+	})
+}
+
+type refusing struct {
+	*MemoryNode
+	refusal error
+}
+
+func (r *refusing) Publish(ctx context.Context, e retention.Epoch, deadline time.Time, c Contents) error {
+	if r.refusal != nil {
+		return r.refusal
+	}
+	return r.MemoryNode.Publish(ctx, e, deadline, c)
+}
