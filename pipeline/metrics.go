@@ -1,11 +1,10 @@
 package pipeline
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mayfly/pipeline/event"
+	"mayfly/retention/skew"
 )
 
 // The results of an event besides the refusals of package event.
@@ -37,9 +36,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mayfly_ingest_events_total", Help: "Events read from Kafka, by what became of them; of a sealed batch as many as it says it has.",
 	}, []string{"result"})
-	skew := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "mayfly_clock_skew_seconds", Help: "How far a peer's clock is ahead of ours.",
-	}, []string{"peer"})
+	clocks, err := skew.Gauge(r)
+	if err != nil {
+		return nil, err
+	}
 	m := &metrics{
 		events: map[string]prometheus.Counter{},
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -52,7 +52,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		rewinds: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mayfly_ingest_rewinds_total", Help: "Times that reading went back to the committed offsets because stored events may be lost.",
 		}),
-		redisAhead: skew.WithLabelValues("redis"),
+		redisAhead: clocks.WithLabelValues("redis"),
 	}
 	results := []string{
 		resultStored, resultDuplicate, resultExpired, resultPurged, resultUnreadable,
@@ -72,15 +72,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			return nil, err
 		}
 	}
-	// Who opens frames has the same gauge, for other peers.
-	err := r.Register(skew)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if theirs, ok := already.ExistingCollector.(*prometheus.GaugeVec); ok {
-			m.redisAhead, err = theirs.WithLabelValues("redis"), nil
-		}
-	}
-	return m, err
+	return m, nil
 }
 
 func (m *metrics) add(c counts) {

@@ -2,13 +2,13 @@ package keyring
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"mayfly/retention"
+	"mayfly/retention/skew"
 )
 
 // askEvery is how often the nodes are asked what still lives, and so how long a
@@ -94,17 +94,9 @@ func (o *Opener) InTime() bool {
 
 // Watch says how far clocks may differ, and registers a gauge of how far the nodes'
 // do. It comes before Run.
-func (o *Opener) Watch(skew time.Duration, r prometheus.Registerer) error {
-	o.skew = skew
-	o.metrics = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "mayfly_clock_skew_seconds", Help: "How far a peer's clock is ahead of ours.",
-	}, []string{"peer"})
-	err := r.Register(o.metrics)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if theirs, ok := already.ExistingCollector.(*prometheus.GaugeVec); ok {
-			o.metrics, err = theirs, nil
-		}
-	}
+func (o *Opener) Watch(most time.Duration, r prometheus.Registerer) error {
+	o.skew = most
+	var err error
+	o.metrics, err = skew.Gauge(r)
 	return err
 }

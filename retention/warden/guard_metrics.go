@@ -1,12 +1,12 @@
 package warden
 
 import (
-	"errors"
 	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mayfly/retention/keyring"
+	"mayfly/retention/skew"
 )
 
 type guardMetrics struct {
@@ -24,30 +24,20 @@ func newGuardMetrics(r prometheus.Registerer) (*guardMetrics, error) {
 		conditions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "mayfly_attested_conditions", Help: "Subjects (servers, topics, files) for which a condition of the guarantee has this verdict.",
 		}, []string{"area", "condition", "verdict"}),
-		// Ingest has the same gauge, with the same words, for the data's Redis.
-		skew: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "mayfly_clock_skew_seconds", Help: "How far a peer's clock is ahead of ours.",
-		}, []string{"peer"}),
 		oldest: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "mayfly_kafka_oldest_record_age_seconds", Help: "Age of a topic's oldest record by its stamp.",
 		}, []string{"topic"}),
 	}
-	if r == nil {
-		return m, nil
+	var err error
+	if m.skew, err = skew.Gauge(r); err != nil || r == nil {
+		return m, err
 	}
 	for _, c := range []prometheus.Collector{m.level, m.conditions, m.oldest} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
 	}
-	err := r.Register(m.skew)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if theirs, ok := already.ExistingCollector.(*prometheus.GaugeVec); ok {
-			m.skew, err = theirs, nil
-		}
-	}
-	return m, err
+	return m, nil
 }
 
 var verdicts = [...]keyring.Verdict{keyring.Pass, keyring.Warn, keyring.Fail, keyring.Unattested}

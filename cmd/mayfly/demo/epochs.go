@@ -22,17 +22,17 @@ import (
 type epochWatch struct {
 	warden *warden.Warden
 	kek    keyring.KEK
-	nodes  []*redis.Client // connections of its own to the keyring's nodes
+	nodes  []*redis.Client  // connections of its own to the keyring's nodes
+	ring   *keyring.Keyring // over these connections
 
 	mu     sync.Mutex // guards epochs and what they hold
 	epochs map[retention.Epoch]*watchedEpoch
 }
 
-// watchedEpoch is an epoch, and the wrapped private keys that somebody who had
-// copied the keyring would now have: key id → wrapped key.
+// watchedEpoch is an epoch, and what somebody who had copied the keyring would now have.
 type watchedEpoch struct {
 	warden.Status
-	stolen map[string][]byte
+	stolen []keyring.Copy
 	opened bool // a stolen key could be unwrapped while the epoch lived
 }
 
@@ -40,14 +40,18 @@ const watch = 50 * time.Millisecond
 
 func newEpochWatch(p *process.Process) (*epochWatch, error) {
 	w := &epochWatch{warden: p.Warden, kek: p.KEK, epochs: map[retention.Epoch]*watchedEpoch{}}
+	var nodes []keyring.Node
 	for _, url := range p.Config.Keyring.Nodes {
 		node, err := redisconn.OpenNode(url)
 		if err != nil {
 			return nil, err
 		}
 		w.nodes = append(w.nodes, node)
+		nodes = append(nodes, keyring.NewRedisNode(url, node))
 	}
-	return w, nil
+	var err error
+	w.ring, err = keyring.New(nodes...)
+	return w, err
 }
 
 // run watches until ctx ends.
@@ -79,19 +83,13 @@ func (w *epochWatch) look() {
 // steal copies an epoch's wrapped keys, and makes sure that they are worth
 // stealing: only so does it mean something that they can't be unwrapped later.
 func (w *epochWatch) steal(ctx context.Context, e watchedEpoch) {
-	stolen := map[string][]byte{}
+	stolen, _ := w.ring.Copies(ctx, e.Epoch)
+	if len(stolen) < len(w.nodes) {
+		return // not on every node yet
+	}
 	opened := false
-	for _, node := range w.nodes {
-		fields, err := node.HGetAll(ctx, keyNames(e.Epoch)[1]).Result()
-		if err != nil || len(fields) == 0 {
-			return // not on every node yet
-		}
-		for id, wrapped := range fields {
-			stolen[id] = []byte(wrapped)
-			secret, err := w.kek.Unwrap(e.Deadline, stolen[id], []byte(e.Epoch.String()+" "+id))
-			opened = opened || err == nil
-			clear(secret)
-		}
+	for _, copied := range stolen {
+		opened = opened || len(copied.Break(w.kek)) > 0
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

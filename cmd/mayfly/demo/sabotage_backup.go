@@ -92,20 +92,11 @@ func (b *backup) useless(ctx context.Context, d *demo) (string, error) {
 			chunks++
 		}
 	}
-	for _, server := range b.servers[1:] {
-		for _, e := range d.dueAtEnd {
-			wrapped, err := server.HGetAll(ctx, keyNames(e.Epoch)[1]).Result()
-			if err != nil {
-				return "", fmt.Errorf("asking a keyring node: %w", err)
-			}
-			for id, key := range wrapped {
-				tried++
-				for _, kek := range []keyring.KEK{d.stack.process.KEK, file} {
-					if _, err := kek.Unwrap(e.Deadline, []byte(key), []byte(e.Epoch.String()+" "+id)); !errors.Is(err, keyring.ErrDestroyed) {
-						opened++
-					}
-				}
-			}
+	for _, e := range d.dueAtEnd {
+		copies, _ := d.epochs.ring.Copies(ctx, e.Epoch)
+		for _, back := range copies {
+			tried += back.Keys()
+			opened += max(len(back.Break(d.stack.process.KEK)), len(back.Break(file)))
 		}
 	}
 	switch {
