@@ -22,6 +22,19 @@ const (
 // opens frames does every second.
 const kekStale = time.Minute
 
+// AttestKEK looks at the key-encryption key that the configuration names. What a
+// transit engine keeps in its storage and backups it does not tell.
+func (c Config) AttestKEK(now time.Time) []Finding {
+	if c.KEK != "transit" {
+		return AttestKEK(c.KEKFile, now)
+	}
+	findings := Findings{Area: AreaKEK, Subject: "transit"}
+	findings.Add(KEKVolatile, Unattested, "in a transit engine, whose storage and backups are not told",
+		"see to it that they outlive no window, or use keyring.kek: file")
+	judgeSwap(&findings, "/proc/swaps")
+	return findings.List
+}
+
 // AttestKEK looks at the file of the key-encryption key from outside: it does
 // not read what is in it.
 func AttestKEK(path string, now time.Time) []Finding {

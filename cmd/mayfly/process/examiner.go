@@ -93,7 +93,7 @@ func (x *Examiner) Servers(ctx context.Context) warden.Observation {
 			seen.Ahead[peer] = *a.Ahead
 		}
 	}
-	seen.Findings = append(seen.Findings, keyring.AttestKEK(x.config.Keyring.KEKFile, time.Now())...)
+	seen.Findings = append(seen.Findings, x.config.Keyring.AttestKEK(time.Now())...)
 	seen.Findings = append(seen.Findings, keyring.AttestProcess()...)
 	return seen
 }

@@ -163,7 +163,7 @@ func nodeName(i int, address string) string {
 }
 
 func (p *Process) openReader() error {
-	kek, err := keyring.OpenKEK(p.Config.Keyring.KEKFile, time.Now())
+	kek, err := p.Config.Keyring.OpenKEK(time.Now())
 	if err != nil {
 		return err
 	}
