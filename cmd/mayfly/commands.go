@@ -19,6 +19,7 @@ type commands struct {
 	Warden  WardenCmd  `cmd:"" help:"Enforce the deadlines: mint and destroy epoch keys."`
 	Desk    DeskCmd    `cmd:"" help:"The API and page for look-ups."`
 	Produce ProduceCmd `cmd:"" help:"Lines of a log into Kafka as connection events."`
+	Relay   RelayCmd   `cmd:"" help:"Seal events before Kafka: the topic never holds an address."`
 	Lookup  LookupCmd  `cmd:"" help:"Ask the desk who connected."`
 	Doctor  DoctorCmd  `cmd:"" help:"Check Redis, keyring, Kafka and clocks against the guarantee; changes nothing."`
 	Keygen  KeygenCmd  `cmd:"" help:"Make a key-encryption key."`

@@ -14,6 +14,7 @@ import (
 	"mayfly/pipeline"
 	"mayfly/pipeline/event"
 	"mayfly/pipeline/kafkain"
+	"mayfly/pipeline/relay"
 	"mayfly/retention"
 	"mayfly/retention/canary"
 	"mayfly/retention/keyring"
@@ -33,6 +34,7 @@ type Config struct {
 	Policies retention.Policies `yaml:"policies" help:"retention policies, tried in order, the first that matches an event wins; each has name, match (field: [globs]), window, epoch (default window/96), basis (the legal basis) and keep (fields to store besides the usual)"`
 	Fields   event.FieldMap     `yaml:"fields" help:"where the topic's JSON has the event's fields (time, account, ip, port, port_end, event, session, since, server, transport, client, outcome, rtt_ms): a key, keys with dots between, or a JSON Pointer; the rest keep their own names"`
 	Ingest   pipeline.Config    `yaml:"ingest"`
+	Relay    relay.Config       `yaml:"relay"`
 	Warden   warden.Config      `yaml:"warden"`
 	Canary   canary.Config      `yaml:"canary"`
 	Desk     abuse.Config       `yaml:"desk"`
@@ -48,6 +50,7 @@ func Default() Config {
 		Redis:    redisconn.DefaultConfig(),
 		Keyring:  keyring.DefaultConfig(),
 		Ingest:   pipeline.DefaultConfig(),
+		Relay:    relay.DefaultConfig(),
 		Warden:   warden.DefaultConfig(),
 		Canary:   canary.DefaultConfig(),
 		Desk:     abuse.DefaultConfig(),

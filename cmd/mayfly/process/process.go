@@ -96,10 +96,12 @@ func WithNodes(wrap func(keyring.Node) keyring.Node) Option {
 	return func(p *Process) { p.node = wrap }
 }
 
+func plainNode(n keyring.Node) keyring.Node { return n }
+
 // New wires the roles up. It reads the files that the configuration
 // names, and connects to nothing.
 func New(c config.Config, r Roles, log *zap.Logger, options ...Option) (*Process, error) {
-	p := &Process{Config: c, log: log, Registry: prometheus.NewRegistry(), node: func(n keyring.Node) keyring.Node { return n }}
+	p := &Process{Config: c, log: log, Registry: prometheus.NewRegistry(), node: plainNode}
 	for _, option := range options {
 		option(p)
 	}
@@ -135,22 +137,29 @@ func (p *Process) openStore() (err error) {
 	return err
 }
 
-func (p *Process) openKeyring() error {
+func (p *Process) openKeyring() (err error) {
+	p.Keyring, p.nodes, err = openKeyring(p.Config.Keyring, p.node, p.log)
+	return err
+}
+
+// openKeyring makes the client of a keyring, and returns those of its nodes too,
+// which are to be closed, also after an error.
+func openKeyring(c keyring.Config, wrap func(keyring.Node) keyring.Node, log *zap.Logger) (*keyring.Keyring, []*redis.Client, error) {
 	var nodes []keyring.Node
-	for i, address := range p.Config.Keyring.Nodes {
+	var clients []*redis.Client
+	for i, address := range c.Nodes {
 		client, err := redisconn.OpenNode(address)
 		if err != nil {
-			return err
+			return nil, clients, err
 		}
-		p.nodes = append(p.nodes, client)
-		nodes = append(nodes, p.node(keyring.NewRedisNode(nodeName(i, address), client)))
+		clients = append(clients, client)
+		nodes = append(nodes, wrap(keyring.NewRedisNode(nodeName(i, address), client)))
 	}
 	if len(nodes) == 1 {
-		p.log.Warn("the keyring has a single node: when it restarts, every living epoch is lost; keyring.nodes takes two or three")
+		log.Warn("the keyring has a single node: when it restarts, every living epoch is lost; keyring.nodes takes two or three")
 	}
-	var err error
-	p.Keyring, err = keyring.New(nodes...)
-	return err
+	ring, err := keyring.New(nodes...)
+	return ring, clients, err
 }
 
 // nodeName is a node's place and host, without the password its URL may hold.

@@ -1,0 +1,67 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"mayfly/cmd/mayfly/config"
+	"mayfly/pipeline/edge"
+	"mayfly/pipeline/kafkain"
+	"mayfly/pipeline/relay"
+	"mayfly/retention/secret"
+)
+
+// RunRelay is what mayfly relay does. A relay has neither the data Redis nor the
+// key-encryption key: it is not a Process.
+func RunRelay(ctx context.Context, flags config.Flags) (err error) {
+	c, err := flags.Load("kafka", "keyring", "policies", "fields", "log", "relay")
+	if err != nil {
+		return err
+	}
+	log, err := config.NewLogger(c.Log, os.Stderr)
+	if err != nil {
+		return err
+	}
+	if err := secret.Harden(); err != nil {
+		log.Warn("keys in memory are not kept from others on this machine", zap.Error(err))
+	}
+	keys, clients, err := openKeyring(c.Keyring, plainNode, log)
+	defer func() {
+		for _, client := range clients {
+			err = errors.Join(err, client.Close())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	security, err := kafkain.ClientOptions(c.Kafka)
+	if err != nil {
+		return err
+	}
+	producer, err := edge.NewKafka(c.Kafka.Brokers, c.Kafka.Topics[0], security...)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	sealer, err := edge.New(c.Relay.Batch, edge.Dependencies{
+		Policies: c.Policies, Topic: c.Kafka.Topics[0], Keys: keys, Producer: producer, Log: log, Registerer: registry,
+	})
+	if err != nil {
+		return err
+	}
+	r, err := relay.New(c.Relay, relay.Dependencies{Fields: c.Fields, Sealer: sealer, Gatherer: registry, Log: log})
+	if err != nil {
+		return err
+	}
+	log.Info("mayfly relay starts", zap.Int("policies", len(c.Policies)))
+	err = r.Run(ctx)
+	log.Info("mayfly relay has stopped", zap.Error(err))
+	return err
+}

@@ -1,0 +1,77 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"mayfly/pipeline/event"
+	"mayfly/pipeline/produce"
+)
+
+// lines takes the lines of a log from connections. There are no answers: a sender
+// that is faster than Kafka is held up, and what can't be sealed is counted.
+type lines struct {
+	config SocketConfig
+	deps   Dependencies
+	format *produce.Format
+}
+
+// maxConnections bounds how many senders there are at a time, each with a buffer
+// of two of the longest lines.
+const maxConnections = 256
+
+func newLines(config SocketConfig, deps Dependencies) (*lines, error) {
+	format, err := produce.NewFormat(config.Format, deps.Fields, config.Zone)
+	if err != nil {
+		return nil, fmt.Errorf("relay.socket: %w", err)
+	}
+	return &lines{config, deps, format}, nil
+}
+
+// serve takes connections until ctx ends, and ends them then: what a sender has
+// not got rid of it keeps.
+func (l *lines) serve(ctx context.Context, listener net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer stop()
+	l.deps.Log.Info("relay listens for lines", zap.Stringer("address", listener.Addr()))
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	free := make(chan struct{}, maxConnections)
+	for {
+		free <- struct{}{}
+		conn, err := listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("taking lines: %w", err)
+		}
+		senders.Go(func() {
+			defer func() { <-free }()
+			l.read(ctx, conn)
+		})
+	}
+}
+
+// read takes the lines of one sender.
+func (l *lines) read(ctx context.Context, conn net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	defer conn.Close()
+	err := l.format.Read(conn, func(e *event.Event, refusal event.Refusal) error {
+		if refusal != event.Accepted {
+			l.deps.Sealer.Refused(refusal)
+			return nil
+		}
+		_, err := l.deps.Sealer.Add(ctx, e, nil)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		l.deps.Log.Info("a sender of lines has ended badly") // what the error says may come from the lines
+	}
+}
