@@ -118,7 +118,7 @@ func (s *e2eSystem) command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-var listens = regexp.MustCompile(`(?:desk listens|metrics and health listen)","address":"([^"]+)"`)
+var listens = regexp.MustCompile(`(?:desk listens|metrics and health listen|relay listens)","address":"([^"]+)"`)
 
 // start starts a role and waits until it answers to HTTP.
 func (s *e2eSystem) start(t *testing.T, args ...string) *e2eProcess {

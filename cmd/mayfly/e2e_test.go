@@ -27,6 +27,7 @@ func TestEndToEnd(t *testing.T) {
 		"drain":           testDrain,
 		"canary":          testCanary,
 		"foreign-clients": testForeignClients,
+		"sealed":          testSealed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

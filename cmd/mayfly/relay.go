@@ -26,9 +26,9 @@ refuse what is not.
 Examples:
   mayfly relay --config mayfly.yaml
   curl --data-binary @events.jsonl http://127.0.0.1:8081/v1/events
-  MAYFLY_RELAY_SOCKET_LISTEN=unix:/run/mayfly/relay.sock MAYFLY_RELAY_SOCKET_FORMAT=sshd \
+  MAYFLY_RELAY_SOCKET_LISTEN=tcp:127.0.0.1:5140 MAYFLY_RELAY_SOCKET_FORMAT=sshd \
     mayfly relay --config mayfly.yaml
-  journalctl -fu ssh -o short-iso | socat - UNIX-CONNECT:/run/mayfly/relay.sock
+  journalctl -fu ssh -o short-iso > /dev/tcp/127.0.0.1/5140
 
 SIGTERM sends what was taken, then ends.`
 }

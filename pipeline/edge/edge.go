@@ -16,7 +16,7 @@
 // It needs nothing of the keyring but the public halves. The access list of its
 // user on a keyring node, with the events of policies whose keys it may use:
 //
-//	ACL SETUSER edge on >… resetkeys %R~mayfly:key:public:* -@all +hgetall +hello +client|setinfo +ping
+//	ACL SETUSER edge on >… resetkeys %R~mayfly:key:public:* -@all +hgetall +hello +ping
 package edge
 
 import (

@@ -467,7 +467,9 @@ func TestTheLargestBatchFits(t *testing.T) {
 		for sum < maxWeight && len(records) < maxEvents {
 			i := len(records)
 			a, _ := address.From(netip.AddrFrom16([16]byte{0x20, 1, 2: byte(i >> 8), 3: byte(i), 15: 1}))
-			long := func(most int) string { return fmt.Sprintf("%0*d", max(min(length, most), 1), i)[:max(min(length, most), 1)] }
+			long := func(most int) string {
+				return fmt.Sprintf("%0*d", max(min(length, most), 1), i)[:max(min(length, most), 1)]
+			}
 			ev := event.Event{
 				Time: 1000, Since: 1, Address: a, Ports: record.Ports{First: 1, Last: 2, Known: true}, Account: fmt.Sprint(long(120), i),
 				Kind: "connect", Outcome: long(32), Session: long(128), Server: long(128), Transport: long(64), Client: long(64),

@@ -111,7 +111,9 @@ func (r *rig) seal(t *testing.T) {
 	go func() { ended <- r.deps.Sealer.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -42,6 +42,8 @@ func startEmbedded() (*embedded, error) {
 	return server, server.start(context.Background())
 }
 
+func (s *embedded) data() string { return s.folder }
+
 func (s *embedded) brokers() []string {
 	return []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))}
 }

@@ -32,6 +32,8 @@ type server interface {
 	kill()
 	// remove kills the broker and deletes its data.
 	remove()
+	// data is the folder that it writes to.
+	data() string
 }
 
 // Cluster is one running broker.
@@ -109,6 +111,9 @@ func Main(m *testing.M) {
 
 // Brokers are the addresses to begin with, host:port.
 func (c *Cluster) Brokers() []string { return c.server.brokers() }
+
+// Folder is where the broker keeps its data and its own log.
+func (c *Cluster) Folder() string { return c.server.data() }
 
 // Real reports whether this is Apache Kafka and not the embedded broker.
 func (c *Cluster) Real() bool { return c.real }

@@ -92,6 +92,8 @@ func (s *jvm) format(options []Option) error {
 	return nil
 }
 
+func (s *jvm) data() string { return s.folder }
+
 func (s *jvm) properties() string { return filepath.Join(s.folder, "server.properties") }
 
 // command runs a class of Kafka's jars; the fast start of the serial collector
