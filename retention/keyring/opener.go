@@ -62,9 +62,10 @@ type Key struct {
 	life    *life
 	boot    func() time.Duration
 
-	mu      sync.Mutex // guards both
+	mu      sync.Mutex // guards what follows
 	readers map[seal.WriterID]*seal.Reader
 	edge    map[seal.WrapID]*seal.Reader // of what was sealed before Kafka
+	cold    *seal.Cold                   // of what a compactor has made of it
 }
 
 // defaultSkew is how far clocks may differ where nobody says otherwise.

@@ -26,6 +26,15 @@ func (e *Encoder) AppendMentions(dst []byte, mentions []Mention) []byte {
 // Mentioned calls visit with each shard that a payload of AppendMentions has for
 // a subject, as often as it is there.
 func Mentioned(payload []byte, subject uint32, visit func(shard uint32)) error {
+	return EachMention(payload, func(m Mention) {
+		if m.Subject == subject {
+			visit(m.Shard)
+		}
+	})
+}
+
+// EachMention calls visit with the mentions of a payload of AppendMentions.
+func EachMention(payload []byte, visit func(Mention)) error {
 	r := &columnReader{rest: string(payload)}
 	n := r.head(formatMentions)
 	subjects := r.bytes(4 * uint64(n))
@@ -34,9 +43,7 @@ func Mentioned(payload []byte, subject uint32, visit func(shard uint32)) error {
 		return ErrFormat
 	}
 	for i, shard := range shards {
-		if uint32(word(subjects[4*i:4*i+4], 0)) == subject {
-			visit(uint32(shard))
-		}
+		visit(Mention{Subject: uint32(word(subjects[4*i:4*i+4], 0)), Shard: uint32(shard)})
 	}
 	return nil
 }

@@ -96,15 +96,20 @@ func ParseFrame(place Place, stored []byte) (Frame, error) {
 // appendAssociated appends the associated data of the frame at p.
 func appendAssociated(dst []byte, p Place, writer WriterID, sequence uint64) []byte {
 	dst = append(dst, "mayfly frame v1\x00"...)
+	dst = appendPlace(dst, p)
+	dst = append(dst, writer[:]...)
+	return binary.BigEndian.AppendUint64(dst, sequence)
+}
+
+// appendPlace appends a place, in one spelling only.
+func appendPlace(dst []byte, p Place) []byte {
 	dst = append(dst, byte(len(p.Epoch.Policy)))
 	dst = append(dst, p.Epoch.Policy...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Epoch.Start))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Epoch.Length))
 	dst = append(dst, p.Key[:]...)
 	dst = append(dst, byte(p.View))
-	dst = binary.BigEndian.AppendUint32(dst, p.Shard)
-	dst = append(dst, writer[:]...)
-	return binary.BigEndian.AppendUint64(dst, sequence)
+	return binary.BigEndian.AppendUint32(dst, p.Shard)
 }
 
 func nonce(p Place, sequence uint64) [12]byte {

@@ -59,13 +59,17 @@ func parseManifest(payload []byte, shards uint32) (manifest, error) {
 	return m, nil
 }
 
-// holds reports whether frames contains each of the first written frames of a writer.
-func holds(frames []seal.Frame, writer seal.WriterID, written uint64) bool {
-	seen := make(map[uint64]struct{}, written)
+// holds reports whether frames contains each frame of a writer after the first
+// covered ones, up to written.
+func holds(frames []seal.Frame, writer seal.WriterID, covered, written uint64) bool {
+	if covered >= written {
+		return true
+	}
+	seen := make(map[uint64]struct{}, written-covered)
 	for i := range frames {
-		if f := &frames[i]; f.Writer == writer && f.Sequence <= written {
+		if f := &frames[i]; f.Writer == writer && f.Sequence > covered && f.Sequence <= written {
 			seen[f.Sequence] = struct{}{}
 		}
 	}
-	return uint64(len(seen)) == written
+	return uint64(len(seen)) == written-covered
 }

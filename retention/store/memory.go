@@ -13,9 +13,10 @@ import (
 
 // Memory is a Store in this process, for tests.
 type Memory struct {
-	mu          sync.Mutex // guards both maps: each method is atomic
+	mu          sync.Mutex // guards the maps: each method is atomic
 	chunks      map[seal.Place]*memoryChunk
 	directories map[retention.Epoch]*memoryDirectory
+	cold        map[seal.Place]*memoryGenerations
 }
 
 type memoryChunk struct {
@@ -32,7 +33,10 @@ type memoryDirectory struct {
 
 // NewMemory makes an empty store.
 func NewMemory() *Memory {
-	return &Memory{chunks: map[seal.Place]*memoryChunk{}, directories: map[retention.Epoch]*memoryDirectory{}}
+	return &Memory{
+		chunks: map[seal.Place]*memoryChunk{}, directories: map[retention.Epoch]*memoryDirectory{},
+		cold: map[seal.Place]*memoryGenerations{},
+	}
 }
 
 // Open implements Store.
@@ -107,6 +111,11 @@ func (m *Memory) Shorten(_ context.Context, key keyring.Public, deadline time.Ti
 			c.deadline = earlier(c.deadline, deadline)
 		}
 	}
+	for place, g := range m.cold {
+		if place.Epoch == key.Epoch && place.Key == key.ID {
+			g.deadline = earlier(g.deadline, deadline)
+		}
+	}
 	if d := m.directories[key.Epoch]; d != nil {
 		d.deadline = earlier(d.deadline, deadline)
 	}
@@ -119,6 +128,7 @@ func (m *Memory) Unlink(_ context.Context, epoch retention.Epoch, _ []keyring.Pu
 	defer m.mu.Unlock()
 	delete(m.directories, epoch)
 	maps.DeleteFunc(m.chunks, func(p seal.Place, _ *memoryChunk) bool { return p.Epoch == epoch })
+	maps.DeleteFunc(m.cold, func(p seal.Place, _ *memoryGenerations) bool { return p.Epoch == epoch })
 	return nil
 }
 
@@ -145,6 +155,7 @@ func (m *Memory) directory(epoch retention.Epoch, deadline time.Time) *memoryDir
 func (m *Memory) expire() {
 	now := time.Now()
 	maps.DeleteFunc(m.chunks, func(_ seal.Place, c *memoryChunk) bool { return !now.Before(c.deadline) })
+	maps.DeleteFunc(m.cold, func(_ seal.Place, g *memoryGenerations) bool { return !now.Before(g.deadline) })
 	maps.DeleteFunc(m.directories, func(_ retention.Epoch, d *memoryDirectory) bool { return !now.Before(d.deadline) })
 }
 

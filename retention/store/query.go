@@ -33,6 +33,8 @@ type Answer struct {
 	// and either does not open or is nothing that ingest would have taken. It
 	// makes no answer incomplete: it was never an event.
 	Refused int
+	// Touched is how many records of generations were decoded to find these.
+	Touched int
 }
 
 // compareRecords orders records by time, then identity.

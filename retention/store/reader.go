@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"mayfly/retention"
 	"mayfly/retention/keyring"
@@ -105,6 +103,7 @@ type search struct {
 	found    map[record.ID]hit
 	complete bool
 	refused  int
+	touched  int
 }
 
 type hit struct {
@@ -113,25 +112,31 @@ type hit struct {
 	key      *keyring.Key // that opened it
 }
 
-// chunk is one list of frames to read.
+// chunk is one list of frames to read, and the generation beside it.
 type chunk struct {
 	key      *keyring.Key
 	place    seal.Place
 	deadline time.Time
 	writers  map[writerOf]manifest // of the epoch
+
+	frames     []seal.Frame
+	generation *generation // nil: there is none
+	missing    bool        // something that was written
 }
 
 // at is the chunk of the same key at another place.
 func (c *chunk) at(view seal.View, shard uint32) chunk {
-	other := *c
+	other := chunk{key: c.key, place: c.place, deadline: c.deadline, writers: c.writers}
 	other.place.View, other.place.Shard = view, shard
 	return other
 }
 
-// whole reports whether frames has all that the chunk's writers say is in it.
-func (c *chunk) whole(frames []seal.Frame) bool {
+// whole reports whether frames and generation have all that the chunk's writers
+// say is in it.
+func (c *chunk) whole() bool {
 	for writer, m := range c.writers {
-		if writer.key == c.key.ID && !holds(frames, writer.id, m.frames[c.place.View][c.place.Shard]) {
+		if writer.key == c.key.ID &&
+			!holds(c.frames, writer.id, c.generation.frames(writer.id), m.frames[c.place.View][c.place.Shard]) {
 			return false
 		}
 	}
@@ -178,7 +183,7 @@ func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
 		}
 	}
 	for part := range slices.Chunk(chunks, chunksAtOnce) {
-		if err := s.each(ctx, part, s.open); err != nil {
+		if err := s.each(ctx, part, s.open, s.openBlocks); err != nil {
 			return err
 		}
 	}
@@ -189,45 +194,27 @@ func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
 // account view, the account has records.
 func (s *search) mentioned(ctx context.Context, chunks []chunk) ([]chunk, error) {
 	var mu sync.Mutex // guards found
-	var found []chunk
-	err := s.each(ctx, chunks, func(ctx context.Context, c *chunk, frames []seal.Frame) error {
-		_, subject := layoutOf(c.key.Public).account([]byte(s.query.Account))
-		shards := map[uint32]bool{}
-		take := func(payload []byte) error {
-			return record.Mentioned(payload, subject, func(shard uint32) { shards[shard] = true })
+	found := map[seal.Place]chunk{}
+	mention := func(c *chunk, shard uint32) {
+		mu.Lock()
+		defer mu.Unlock()
+		if shard < c.key.Shards {
+			at := c.at(seal.ByAddress, shard)
+			found[at.place] = at
 		}
-		edge, err := s.payloads(ctx, c, frames, take)
+	}
+	err := s.each(ctx, chunks, func(ctx context.Context, c *chunk) error {
+		_, subject := layoutOf(c.key.Public).account([]byte(s.query.Account))
+		take := func(payload []byte) error {
+			return record.Mentioned(payload, subject, func(shard uint32) { mention(c, shard) })
+		}
+		edge, err := s.payloads(ctx, c, take)
 		if err == nil {
 			err = s.openEdge(ctx, c, edge, func(_ record.ID, payload []byte) error { return take(payload) })
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		for shard := range shards {
-			if shard < c.key.Shards {
-				found = append(found, c.at(seal.ByAddress, shard))
-			}
-		}
 		return err
-	})
-	return found, err
-}
-
-// each fetches chunks and does what is to be done with the frames of each, side by side.
-func (s *search) each(ctx context.Context, chunks []chunk, do func(context.Context, *chunk, []seal.Frame) error) error {
-	places := make([]seal.Place, len(chunks))
-	for i := range chunks {
-		places[i] = chunks[i].place
-	}
-	frames, err := s.store.Chunks(ctx, places)
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range chunks {
-		g.Go(func() error { return do(ctx, &chunks[i], frames[i]) })
-	}
-	return g.Wait()
+	}, func(ctx context.Context, chunks []*chunk) error { return s.openIndex(ctx, chunks, mention) })
+	return slices.Collect(maps.Values(found)), err
 }
 
 // chunks lists what to read of an epoch, and finds out whether all its keys and
@@ -315,11 +302,11 @@ func (s *search) openFrame(ctx context.Context, key *keyring.Key, f *seal.Frame)
 	return reader.Open(f)
 }
 
-// open keeps what matches of a chunk of the address view.
-func (s *search) open(ctx context.Context, c *chunk, frames []seal.Frame) error {
+// open keeps what matches of the frames of a chunk of the address view.
+func (s *search) open(ctx context.Context, c *chunk) error {
 	selection := record.Selection{Prefix: s.query.Prefix, Account: s.query.Account}
 	var records []record.Record
-	edge, err := s.payloads(ctx, c, frames, func(payload []byte) (err error) {
+	edge, err := s.payloads(ctx, c, func(payload []byte) (err error) {
 		records, err = selection.Append(records[:0], payload)
 		s.keep(records, c)
 		return err
@@ -336,21 +323,21 @@ func (s *search) open(ctx context.Context, c *chunk, frames []seal.Frame) error 
 	})
 }
 
-// payloads gives take the payloads of a chunk's frames, each once, and erases
-// them afterwards; segments that were sealed at the edge it gives back.
-func (s *search) payloads(ctx context.Context, c *chunk, frames []seal.Frame, take func([]byte) error) (*segments, error) {
-	// A chunk that was purged between two steps of this look-up is no loss.
-	if !c.whole(frames) && c.deadline.After(time.Now()) {
-		s.incomplete()
-	}
+// payloads gives take the payloads of those frames of a chunk that no generation
+// covers, each once, and erases them afterwards; segments that were sealed at the
+// edge it gives back.
+func (s *search) payloads(ctx context.Context, c *chunk, take func([]byte) error) (*segments, error) {
 	type frameID struct {
 		writer   seal.WriterID
 		sequence uint64
 	}
-	seen := make(map[frameID]struct{}, len(frames))
+	seen := make(map[frameID]struct{}, len(c.frames))
 	edge := &segments{}
-	for i := range frames {
-		f := &frames[i]
+	for i := range c.frames {
+		f := &c.frames[i]
+		if f.Sequence > 0 && f.Sequence <= c.generation.frames(f.Writer) {
+			continue
+		}
 		if _, again := seen[frameID{f.Writer, f.Sequence}]; again {
 			continue
 		}
@@ -399,7 +386,7 @@ func (s *search) incomplete() {
 // answer sorts what was found and leaves out what is due by now: by our clock, or
 // by those of the keyring, which ours may be behind.
 func (s *search) answer(now time.Time) Answer {
-	a := Answer{Complete: s.complete, Refused: s.refused}
+	a := Answer{Complete: s.complete, Refused: s.refused, Touched: s.touched}
 	for _, h := range s.found {
 		if h.deadline.After(now) && h.key.Alive() {
 			a.Records = append(a.Records, h.record)

@@ -29,6 +29,7 @@ var directorySource string
 //
 //	mayfly:{policy/start+length}                     hash: directory of the epoch
 //	mayfly:{policy/start+length/key/view/shard}      list: frames of the chunk
+//	mayfly:{policy/start+length/key/view/cold-n}     hash: generations of 16 shards
 //
 // Appending costs one RPUSHX per frame; only where that answers 0 the chunk is
 // created, list and expiry in one script, so that at no instant there is a key
@@ -225,11 +226,15 @@ func (r *Redis) Shorten(ctx context.Context, key keyring.Public, deadline time.T
 // server serves others in between.
 const keysAtOnce = 256
 
+// chunkKeys names everything that can be stored under a key, hot and cold.
 func chunkKeys(epoch retention.Epoch, key seal.KeyID, shards uint32) []string {
 	names := make([]string, 0, len(seal.Views)*int(shards))
 	for _, view := range seal.Views {
 		for s := range shards {
 			names = append(names, chunkKey(seal.Place{Epoch: epoch, Key: key, View: view, Shard: s}))
+		}
+		for bucket := range (shards + shardsPerBucket - 1) / shardsPerBucket {
+			names = append(names, bucketKey(epoch, key, view, bucket))
 		}
 	}
 	return names

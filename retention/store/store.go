@@ -2,17 +2,20 @@
 // address or account while their window lasts, and nothing else of them is
 // ever written anywhere. Its parts, in the order in which a record meets them:
 //
-//	Writer   records → shards → columns → sealed frames
-//	Store    frames in chunks, each chunk with its absolute expiry (Redis, or memory)
-//	Reader   a query → chunks → frames → records, each once, none past its deadline
+//	Writer      records → shards → columns → sealed frames
+//	Store       frames in chunks, each chunk with its absolute expiry (Redis, or memory)
+//	Compactor   frames of an epoch that is over → blocks, a fifth of the size (hot → cold)
+//	Reader      a query → chunks, blocks → records, each once, none past its deadline
 //
 // The address view holds the records. The account view holds mentions only: in
 // which shards of the address view an account has records. (Both views in full
 // took 72 bytes an event instead of 32, and half as much CPU time again.)
 //
-// A chunk is the list of frames of one epoch key, view and shard. Beside the
-// chunks each epoch has a directory: which keys were opened for it, and of
-// every writer a manifest of the frames it has written. A reader that misses
+// A chunk is the list of frames of one epoch key, view and shard. Beside it may be
+// a generation: what was in the chunk, sorted, under a head that says which frames of
+// each writer it covers (record/cold; 10 to 12 bytes an event). Each epoch has
+// a directory: which keys were opened for it, and of every writer a
+// manifest of the frames it has written. A reader that misses
 // a frame, a key or a directory says so.
 package store
 
@@ -48,6 +51,7 @@ type Store interface {
 	Unlink(ctx context.Context, epoch retention.Epoch, keys []keyring.Public) error
 	// Check asks every server for its identity and its clock.
 	Check(ctx context.Context) (Health, error)
+	Generations
 }
 
 // Directory is what a store knows of one epoch.

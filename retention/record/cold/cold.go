@@ -4,12 +4,11 @@
 // nothing else imports it.
 //
 // A shard's records, sorted by address, are cut into blocks of about 12 kB. The
-// blocks' Head has their first and last addresses, so that a reader opens only those
-// that a prefix can be in, and the Clock. What an account needs is an index: Accounts
-// gives the places (an IPv4 address or an IPv6 /64) of an account's fingerprint, and the
-// blocks of those places have the records. Nothing is dropped: each record comes
-// back as it went in, identity included, and a fingerprint that two accounts share
-// costs a look at a block and finds nothing there.
+// Head has the first and the last address of each, so that a reader opens only those
+// that a prefix can be in, and the Clock. For the look-up of an account there is an
+// index of Pairs: of an account's name, a keyed hash, and the numbers of the blocks it is
+// in; in the account view the numbers of the shards. Nothing is dropped:
+// each record comes back as it went in, identity included.
 //
 // All are streams of bits, the lowest bit of a byte first. A block has columns:
 //
@@ -46,6 +45,6 @@ var ErrFormat = errors.New("cold: malformed block")
 const (
 	// MaxRows is the most records in a block.
 	MaxRows = 1 << 13
-	// formatVersion is the first byte of blocks, heads and account indexes.
+	// formatVersion is the first byte of blocks, heads and pairs.
 	formatVersion = 1
 )

@@ -187,21 +187,25 @@ func TestTheHeadFindsEveryPrefix(t *testing.T) {
 	}
 }
 
-func TestAccountsGiveBackTheirPlaces(t *testing.T) {
+// pairs draws n pairs and sorts them.
+func pairs(seed uint64, n int) []Pair {
+	r := rand.New(rand.NewPCG(seed, 1))
+	var pairs []Pair
+	for range n {
+		pairs = append(pairs, Pair{r.Uint32N(200) * 20_000_003, r.Uint32N(170)})
+	}
+	slices.SortFunc(pairs, ComparePairs)
+	return slices.Compact(pairs)
+}
+
+func TestPairsComeBack(t *testing.T) {
 	t.Parallel()
-	var places []Place
-	for i, r := range sessions(9, 3000) {
-		places = append(places, PlaceOf(uint32(i*i%700)*6_000_000, r.Address))
-	}
-	slices.SortFunc(places, ComparePlaces)
-	places = slices.Compact(places)
-	back, err := DecodeAccounts(nil, AppendAccounts(nil, places), func(uint32) bool { return true })
-	if err != nil || !slices.Equal(back, places) {
-		t.Fatalf("%d places of %d, %v", len(back), len(places), err)
-	}
-	for _, p := range places {
-		if got, _ := DecodeAccounts(nil, AppendAccounts(nil, []Place{p}), func(f uint32) bool { return f == p.Fingerprint }); !slices.Equal(got, []Place{p}) {
-			t.Fatal("a place alone does not come back")
+	for n := 1; n < 3000; n += 211 {
+		want := pairs(uint64(n), n)
+		var got []Pair
+		err := EachPair(AppendPairs(nil, want), func(p Pair) { got = append(got, p) })
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("%d pairs of %d, %v", len(got), len(want), err)
 		}
 	}
 }
@@ -262,22 +266,13 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
-func FuzzAccounts(f *testing.F) {
-	var places []Place
-	for i, r := range sessions(9, 100) {
-		places = append(places, PlaceOf(uint32(i*i%70)*60_000_000, r.Address))
-	}
-	slices.SortFunc(places, ComparePlaces)
-	f.Add(AppendAccounts(nil, slices.Compact(places)))
+func FuzzPairs(f *testing.F) {
+	f.Add(AppendPairs(nil, pairs(1, 1)))
+	f.Add(AppendPairs(nil, pairs(2, 100)))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		places, err := DecodeAccounts(nil, payload, func(uint32) bool { return true })
-		if err != nil {
-			return
-		}
-		for _, p := range places {
-			if !p.Prefix().IsValid() {
-				t.Fatal("a place that is none")
-			}
+		n := 0
+		if err := EachPair(payload, func(Pair) { n++ }); err == nil && n > MaxRows {
+			t.Fatalf("%d pairs", n)
 		}
 	})
 }

@@ -12,13 +12,14 @@ import (
 // Head is what a reader must know of a generation before it reads a block.
 type Head struct {
 	Generation uint64
-	// Rows is how many records, or places, are in the blocks.
+	// Rows is how many records are in the blocks.
 	Rows uint64
 	// Covered says of each writer how many of its frames, from the first on, are in the blocks.
 	Covered []Cover
-	// Blocks are in their order; neighbours may share a key.
-	Blocks []Bounds
-	// Clock is what blocks of records were encoded with; nil for an index of accounts.
+	// Blocks have records, Index has pairs. Each is in its order; neighbours may
+	// share a key.
+	Blocks, Index []Bounds
+	// Clock is what the blocks were encoded with; nil where there are none.
 	Clock *Clock
 }
 
@@ -28,8 +29,8 @@ type Cover struct {
 	Frames uint64
 }
 
-// Bounds are the keys of the first and the last thing in a block: of an
-// address its first bytes, of an account its fingerprint.
+// Bounds are the keys of the first and the last thing in a block: an address's
+// first bytes, or a pair's key.
 type Bounds struct{ First, Last uint64 }
 
 // BoundsOf are the bounds of rows in their order.
@@ -37,9 +38,9 @@ func BoundsOf(rows []*record.Record) Bounds {
 	return Bounds{keyOf(rows[0].Address.Reveal()), keyOf(rows[len(rows)-1].Address.Reveal())}
 }
 
-// BoundsOfPlaces are the bounds of places in their order.
-func BoundsOfPlaces(places []Place) Bounds {
-	return Bounds{uint64(places[0].Fingerprint), uint64(places[len(places)-1].Fingerprint)}
+// BoundsOfPairs are the bounds of pairs in their order.
+func BoundsOfPairs(pairs []Pair) Bounds {
+	return Bounds{uint64(pairs[0].Key), uint64(pairs[len(pairs)-1].Key)}
 }
 
 // Find gives the run of blocks, from and up to, in which addresses of prefix can be.
@@ -50,17 +51,17 @@ func (h *Head) Find(prefix netip.Prefix) (from, to int) {
 		last[bit/8] |= 0x80 >> (bit % 8)
 	}
 	end, _ := netip.AddrFromSlice(last)
-	return h.find(Bounds{keyOf(first), keyOf(end)})
+	return find(h.Blocks, Bounds{keyOf(first), keyOf(end)})
 }
 
-// FindAccount gives the run of blocks in which places of a fingerprint can be.
-func (h *Head) FindAccount(fingerprint uint32) (from, to int) {
-	return h.find(Bounds{uint64(fingerprint), uint64(fingerprint)})
+// FindKey gives the run of the index in which pairs of a key can be.
+func (h *Head) FindKey(key uint32) (from, to int) {
+	return find(h.Index, Bounds{uint64(key), uint64(key)})
 }
 
-func (h *Head) find(want Bounds) (from, to int) {
-	from = sort.Search(len(h.Blocks), func(i int) bool { return h.Blocks[i].Last >= want.First })
-	to = sort.Search(len(h.Blocks), func(i int) bool { return h.Blocks[i].First > want.Last })
+func find(blocks []Bounds, want Bounds) (from, to int) {
+	from = sort.Search(len(blocks), func(i int) bool { return blocks[i].Last >= want.First })
+	to = sort.Search(len(blocks), func(i int) bool { return blocks[i].First > want.Last })
 	return from, max(from, to)
 }
 
@@ -92,15 +93,8 @@ func (h *Head) Append(dst []byte) []byte {
 		frames = append(frames, c.Frames)
 	}
 	w.numbers(frames)
-	w.number(uint64(len(h.Blocks)))
-	var gaps, spans []uint64
-	previous := uint64(0)
-	for _, b := range h.Blocks {
-		gaps, spans = append(gaps, b.First-previous), append(spans, b.Last-b.First)
-		previous = b.Last
-	}
-	w.numbers(gaps)
-	w.numbers(spans)
+	w.bounds(h.Blocks)
+	w.bounds(h.Index)
 	w.flag(h.Clock != nil)
 	if h.Clock != nil {
 		h.Clock.append(&w)
@@ -127,28 +121,45 @@ func DecodeHead(payload []byte) (*Head, error) {
 	for i, frames := range r.numbers(nil, len(h.Covered)) {
 		h.Covered[i].Frames = frames
 	}
-	h.Blocks = make([]Bounds, r.count(MaxBlocks))
-	gaps, spans := r.numbers(nil, len(h.Blocks)), r.numbers(nil, len(h.Blocks))
-	previous := uint64(0)
-	for i := range h.Blocks {
-		if gaps[i] > math.MaxUint64-previous || spans[i] > math.MaxUint64-previous-gaps[i] {
-			r.fail()
-			break
-		}
-		h.Blocks[i] = Bounds{previous + gaps[i], previous + gaps[i] + spans[i]}
-		previous = h.Blocks[i].Last
-	}
+	h.Blocks, h.Index = r.bounds(), r.bounds()
 	if r.flag() {
 		h.Clock = r.clock()
 	}
-	if !r.finish() {
+	if !r.finish() || h.Clock == nil && len(h.Blocks) > 0 {
 		return nil, ErrFormat
 	}
 	return h, nil
 }
 
+func (w *bitWriter) bounds(blocks []Bounds) {
+	w.number(uint64(len(blocks)))
+	var gaps, spans []uint64
+	previous := uint64(0)
+	for _, b := range blocks {
+		gaps, spans = append(gaps, b.First-previous), append(spans, b.Last-b.First)
+		previous = b.Last
+	}
+	w.numbers(gaps)
+	w.numbers(spans)
+}
+
+func (r *bitReader) bounds() []Bounds {
+	blocks := make([]Bounds, r.count(MaxBlocks))
+	gaps, spans := r.numbers(nil, len(blocks)), r.numbers(nil, len(blocks))
+	previous := uint64(0)
+	for i := range blocks {
+		if gaps[i] > math.MaxUint64-previous || spans[i] > math.MaxUint64-previous-gaps[i] {
+			r.fail()
+			break
+		}
+		blocks[i] = Bounds{previous + gaps[i], previous + gaps[i] + spans[i]}
+		previous = blocks[i].Last
+	}
+	return blocks
+}
+
 const (
-	// MaxBlocks is the most blocks of a generation.
+	// MaxBlocks is the most blocks of records, and of the index, of a generation.
 	MaxBlocks = 1 << 16
 	maxHead   = 1 << 24
 )

@@ -46,6 +46,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"nothing of a dead epoch comes back":     testPastDeadline,
 		"unlink leaves nothing":                  testUnlink,
 		"check":                                  testCheck,
+		"a generation is flipped whole":          testGenerations,
+		"one compactor at a time":                testClaims,
+		"no generation past the deadline":        testGenerationsPastDeadline,
+		"remove takes exactly the frames":        testRemove,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/record"
+	"mayfly/retention/record/cold"
+	"mayfly/retention/seal"
+)
+
+// MaxUnit is the most records that a unit may have on the average of its epoch and
+// still be compacted: what bounds the memory of a compactor. The warden lays an epoch
+// out for 200,000; one whose rate nobody foresaw stays hot.
+const MaxUnit = 400_000
+
+// Compactor moves what writers have acknowledged from the chunks of an epoch into
+// generations. It reads and writes: it holds private keys. It is not for
+// concurrent use; several processes may work on one epoch.
+//
+// The steps of a unit, each of which may be the last: claim a generation, put its
+// blocks, flip the head, tidy the old blocks away, remove the frames. Until the flip
+// nothing has changed for readers; after it the head says which frames it covers, so
+// that those which are still there count once. A writer's frames are covered from
+// the first one on without a gap, as far as its manifest goes: what is lost stays
+// missing, and later frames stay hot until the next time. So does what was sealed at the
+// edge, whatever its age: readers must judge it themselves.
+type Compactor struct {
+	*Reader
+	owner   string
+	sorter  cold.Sorter
+	encoder cold.Encoder
+	decoder cold.Decoder
+	records []record.Record
+	payload []byte
+}
+
+// NewCompactor makes a compactor that finds its epochs through reader.
+func NewCompactor(reader *Reader) *Compactor {
+	return &Compactor{Reader: reader, owner: rand.Text()}
+}
+
+// Unit is what is compacted at a time: one view of one shard under one epoch key.
+type Unit struct {
+	Place    seal.Place
+	Deadline time.Time
+	key      *keyring.Key
+	written  map[seal.WriterID]uint64
+	records  uint64 // about how many
+}
+
+// Compacted is what became of a unit.
+type Compacted struct {
+	Generation uint64 // 0: there was nothing to do
+	Rows       int    // that were hot before, repeats included
+	BytesIn    int    // of frames
+	BytesOut   int    // of the whole generation
+	Left       int    // frames that stay hot
+}
+
+// Units lists the units of a living epoch in which something was written. The
+// second result tells one state of the epoch from another: while it stays the
+// same, no writer has acknowledged anything new.
+func (c *Compactor) Units(ctx context.Context, epoch retention.Epoch) ([]Unit, string, error) {
+	directories, err := c.store.Directories(ctx, []retention.Epoch{epoch})
+	if err != nil {
+		return nil, "", fmt.Errorf("listing units: %w", err)
+	}
+	d := directories[0]
+	keys, err := c.keys.Keys(ctx, epoch, d.written()...)
+	if errors.Is(err, keyring.ErrNoKey) || errors.Is(err, keyring.ErrDestroyed) {
+		return nil, "", nil
+	} else if err != nil {
+		return nil, "", fmt.Errorf("listing units: %w", err)
+	}
+	s := &search{Reader: c.Reader}
+	manifests := s.manifests(ctx, d, keys)
+	var units []Unit
+	for _, key := range keys {
+		var records uint64
+		for writer, m := range manifests {
+			if writer.key == key.ID {
+				records += m.records
+			}
+		}
+		for _, view := range seal.Views {
+			for shard := range key.Shards {
+				u := Unit{
+					Place:    seal.Place{Epoch: epoch, Key: key.ID, View: view, Shard: shard},
+					Deadline: c.deadline(key), key: key, records: records / uint64(key.Shards),
+				}
+				if u.written = written(manifests, u.Place); len(u.written) > 0 {
+					units = append(units, u)
+				}
+			}
+		}
+	}
+	return units, state(d), nil
+}
+
+// written is how many frames each writer says it has put at a place.
+func written(manifests map[writerOf]manifest, p seal.Place) map[seal.WriterID]uint64 {
+	frames := map[seal.WriterID]uint64{}
+	for writer, m := range manifests {
+		if writer.key == p.Key && m.frames[p.View][p.Shard] > 0 {
+			frames[writer.id] = m.frames[p.View][p.Shard]
+		}
+	}
+	return frames
+}
+
+func state(d Directory) string {
+	var latest []string
+	for i := range d.Manifests {
+		m := &d.Manifests[i]
+		latest = append(latest, fmt.Sprint(m.Place.Key, m.Writer, m.Sequence))
+	}
+	slices.Sort(latest)
+	return fmt.Sprint(latest)
+}
+
+// ErrTooLarge says that a unit has more records than a compactor has memory for.
+var ErrTooLarge = errors.New("a shard is too large to be compacted")
+
+// ErrDamaged says that a block or head of the current generation is lost or does
+// not open. It stays as it is: a new generation would make the loss invisible.
+var ErrDamaged = errors.New("a generation is damaged")
+
+// Compact brings a unit's acknowledged frames into its generation. ErrClaimed: somebody
+// else does. After any error it is safe to try again, at once or by another.
+func (c *Compactor) Compact(ctx context.Context, u Unit) (Compacted, error) {
+	if u.records > MaxUnit {
+		return Compacted{}, ErrTooLarge
+	}
+	claim, err := c.store.Claim(ctx, u.Place, u.Deadline, c.owner)
+	if err != nil {
+		return Compacted{}, err
+	}
+	w := &compaction{Compactor: c, unit: u, claim: claim, covered: map[seal.WriterID]uint64{}, pairs: map[cold.Pair]struct{}{}}
+	defer w.wipe()
+	err = w.merge(ctx)
+	if err != nil || w.done.BytesIn == 0 {
+		err = errors.Join(err, c.store.Release(ctx, claim))
+	} else {
+		err = w.write(ctx)
+	}
+	if err != nil {
+		return Compacted{}, err
+	}
+	return w.done, w.remove(ctx)
+}

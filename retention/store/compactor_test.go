@@ -1,0 +1,537 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/record"
+	"mayfly/retention/redisconn/redistest"
+	"mayfly/retention/seal"
+	"mayfly/retention/store"
+)
+
+// compactor makes a compactor of the system that works on s.
+func (y *system) compactor(s store.Store) *store.Compactor {
+	return store.NewCompactor(store.NewReader(retention.Policies{y.policy}, y.opener, s))
+}
+
+// compact brings all living epochs into generations and gives the first error.
+func (y *system) compact(c *store.Compactor) (rows int, err error) {
+	ctx := context.Background()
+	for _, epoch := range y.policy.Live(time.Now()) {
+		units, _, failed := c.Units(ctx, epoch)
+		err = errors.Join(err, failed)
+		for _, u := range units {
+			done, failed := c.Compact(ctx, u)
+			err = errors.Join(err, failed)
+			rows += done.Rows
+		}
+	}
+	return rows, err
+}
+
+func (y *system) mustCompact(t *testing.T) int {
+	t.Helper()
+	rows, err := y.compact(y.compactor(y.store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// fragile fails the calls of a compactor, applied or not.
+type fragile struct {
+	store.Store
+	draw *rand.Rand
+	rate int // one of so many calls
+}
+
+var errFragile = errors.New("the connection broke")
+
+func (f *fragile) breaks(do func() error) error {
+	switch f.draw.IntN(2 * f.rate) {
+	case 0:
+		return errFragile
+	case 1:
+		_ = do()
+		return errFragile
+	}
+	return do()
+}
+
+func (f *fragile) Heads(ctx context.Context, places []seal.Place) (heads []store.Head, err error) {
+	err = f.breaks(func() (err error) { heads, err = f.Store.Heads(ctx, places); return err })
+	return heads, err
+}
+
+func (f *fragile) Blocks(ctx context.Context, refs []store.BlockRef) (blocks [][]byte, err error) {
+	err = f.breaks(func() (err error) { blocks, err = f.Store.Blocks(ctx, refs); return err })
+	return blocks, err
+}
+
+func (f *fragile) Claim(ctx context.Context, p seal.Place, deadline time.Time, owner string) (claim store.Claim, err error) {
+	err = f.breaks(func() (err error) { claim, err = f.Store.Claim(ctx, p, deadline, owner); return err })
+	return claim, err
+}
+
+func (f *fragile) Put(ctx context.Context, claim store.Claim, blocks []store.Block) error {
+	if f.draw.IntN(f.rate) == 0 { // some of them
+		_ = f.Store.Put(ctx, claim, blocks[:len(blocks)/2])
+		return errFragile
+	}
+	return f.breaks(func() error { return f.Store.Put(ctx, claim, blocks) })
+}
+
+func (f *fragile) Flip(ctx context.Context, claim store.Claim, head []byte, names []string) error {
+	return f.breaks(func() error { return f.Store.Flip(ctx, claim, head, names) })
+}
+
+func (f *fragile) Tidy(ctx context.Context, claim store.Claim) error {
+	return f.breaks(func() error { return f.Store.Tidy(ctx, claim) })
+}
+
+func (f *fragile) Remove(ctx context.Context, frames []seal.Frame) error {
+	if f.draw.IntN(f.rate) == 0 {
+		_ = f.Store.Remove(ctx, frames[:len(frames)/2])
+		return errFragile
+	}
+	return f.breaks(func() error { return f.Store.Remove(ctx, frames) })
+}
+
+// stores opens each implementation.
+var stores = map[string]func(*testing.T) store.Store{
+	"memory": func(*testing.T) store.Store { return store.NewMemory() },
+	"miniredis": func(t *testing.T) store.Store {
+		server := miniredis.RunT(t)
+		server.ClockTTL(true)
+		client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+		t.Cleanup(func() { _ = client.Close() })
+		return store.NewRedis(client)
+	},
+	"redis": func(t *testing.T) store.Store { return store.NewRedis(redistest.Start(t).Client(t)) },
+	"cluster": func(t *testing.T) store.Store {
+		_, client := redistest.StartCluster(t, 3, false)
+		return store.NewRedis(client)
+	},
+}
+
+// TestCompactionChangesNoAnswer interleaves writes, replays, and compactions that
+// break off anywhere, in any order; every answer is what was written, and complete.
+func TestCompactionChangesNoAnswer(t *testing.T) {
+	t.Parallel()
+	for name, open := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rounds, seeds := 12, uint64(2)
+			if name == "memory" {
+				seeds = 10
+			}
+			for seed := range seeds {
+				y := newSystem(t, open(t))
+				draw := rand.New(rand.NewPCG(seed, 3))
+				broken := y.compactor(&fragile{Store: y.store, draw: draw, rate: 6})
+				other := y.compactor(y.store)
+				var written []record.Record
+				for round := range rounds {
+					y.mint(t)
+					switch draw.IntN(5) {
+					case 0, 1:
+						records, batches := y.events(seed<<8+uint64(round), 50+draw.IntN(150))
+						y.write(t, batches)
+						written = append(written, records...)
+					case 2: // Kafka delivers some again, to another process, in other batches
+						y.writer = store.NewWriter(y.ring, y.store)
+						for _, r := range written[len(written)/2:] {
+							epoch := y.policy.EpochAt(time.UnixMilli(r.Time))
+							y.write(t, []store.Batch{{Epoch: epoch, Deadline: epoch.Deadline(y.policy.Window), Records: []record.Record{r}}})
+						}
+					case 3:
+						for range 3 {
+							_, _ = y.compact(broken)
+						}
+					default:
+						// What broke off is claimed for a while; the answers are right all the same.
+						_, err := y.compact(other)
+						if err != nil && !errors.Is(err, store.ErrClaimed) {
+							t.Fatal(err)
+						}
+					}
+					y.check(t, written, true)
+				}
+			}
+		})
+	}
+}
+
+// TestCompactedRecordsLeaveTheHotTier also takes a second generation.
+func TestCompactedRecordsLeaveTheHotTier(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	server := redistest.Start(t)
+	client := server.Client(t)
+	y := newSystem(t, store.NewRedis(client))
+	y.mint(t)
+	var written []record.Record
+	for seed := range uint64(2) {
+		records, batches := y.events(seed, 2000)
+		y.mint(t)
+		y.write(t, batches)
+		written = append(written, records...)
+		if rows := y.mustCompact(t); rows != 2*len(records) { // in two views
+			t.Fatalf("%d rows compacted, want %d", rows, 2*len(records))
+		}
+		for _, name := range client.Keys(ctx, "*").Val() {
+			if client.Type(ctx, name).Val() == "list" {
+				t.Fatalf("%s still has %d frames", name, client.LLen(ctx, name).Val())
+			}
+		}
+		y.check(t, written, true)
+	}
+	if rows := y.mustCompact(t); rows != 0 {
+		t.Fatalf("%d rows compacted once more", rows)
+	}
+	generations := map[string]string{}
+	for _, name := range client.Keys(ctx, "*/cold-*").Val() {
+		for _, field := range client.HKeys(ctx, name).Val() {
+			parts := strings.Split(field, "/")
+			if parts[0] != "b" {
+				continue
+			}
+			place := name + parts[1]
+			if other := generations[place]; other != "" && other != parts[2] {
+				t.Errorf("%s has blocks of generations %s and %s", place, other, parts[2])
+			}
+			generations[place] = parts[2]
+		}
+	}
+}
+
+// What producers have sealed is judged by readers, so it stays as it came.
+func TestWhatWasSealedAtTheEdgeStaysHot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		plain, batches := y.events(1, 200)
+		sealed, arrived := y.sealed(t, 2, 200, 0)
+		y.write(t, slices.Concat(batches, arrived))
+		if rows := y.mustCompact(t); rows != 2*len(plain) {
+			t.Fatalf("%d rows compacted, want %d", rows, 2*len(plain))
+		}
+		y.check(t, slices.Concat(plain, sealed), true)
+		_, more := y.sealed(t, 3, 1, 500) // refers to what came before
+		y.write(t, more)
+		y.mustCompact(t)
+		answer, err := y.reader.Find(context.Background(), all)
+		if err != nil || !answer.Complete || answer.Refused != 0 {
+			t.Fatalf("complete %v, %d refused, %v", answer.Complete, answer.Refused, err)
+		}
+	})
+}
+
+func TestALostBlockIsNoInnocence(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(m *store.Memory, p seal.Place){
+		"block":      func(m *store.Memory, p seal.Place) { m.DropBlock(p) },
+		"generation": func(m *store.Memory, p seal.Place) { m.DropCold(p) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				memory := store.NewMemory()
+				y := newSystem(t, memory)
+				y.mint(t)
+				written, batches := y.events(1, 500)
+				y.write(t, batches)
+				y.mustCompact(t)
+				y.check(t, written, true)
+				keys, _ := y.ring.Public(context.Background(), batches[0].Epoch)
+				for _, view := range seal.Views {
+					for shard := range keys[0].Shards {
+						lose(memory, seal.Place{Epoch: batches[0].Epoch, Key: keys[0].ID, View: view, Shard: shard})
+					}
+				}
+				for _, q := range []store.Query{{Prefix: netip.MustParsePrefix("198.51.0.0/16")}, {Account: "user7"}} {
+					answer, err := y.reader.Find(context.Background(), q)
+					if err != nil || answer.Complete {
+						t.Errorf("the loss looks like innocence: complete %v, %v", answer.Complete, err)
+					}
+				}
+				// Nor does a later compaction make it so.
+				more, batches := y.events(2, 500)
+				y.write(t, batches)
+				_, _ = y.compact(y.compactor(memory))
+				_ = more
+				answer, err := y.reader.Find(context.Background(), all)
+				if err != nil || answer.Complete {
+					t.Errorf("a new generation hides the loss: complete %v, %v", answer.Complete, err)
+				}
+			})
+		})
+	}
+}
+
+// A frame that was acknowledged and is lost stays missing, whatever is compacted.
+func TestALostFrameStaysMissing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		memory := store.NewMemory()
+		y := newSystem(t, memory)
+		y.mint(t)
+		for seed := range uint64(3) {
+			_, batches := y.events(seed, 300)
+			y.write(t, batches)
+			if seed == 1 { // an eviction takes the first two batches
+				for _, epoch := range y.policy.Live(time.Now()) {
+					keys, _ := y.ring.Public(context.Background(), epoch)
+					for shard := range keys[0].Shards {
+						for _, view := range seal.Views {
+							memory.Drop(seal.Place{Epoch: epoch, Key: keys[0].ID, View: view, Shard: shard})
+						}
+					}
+				}
+			}
+		}
+		y.mustCompact(t)
+		for _, q := range []store.Query{all, {Account: "user7"}} {
+			answer, err := y.reader.Find(context.Background(), q)
+			if err != nil || answer.Complete {
+				t.Errorf("the loss looks like innocence: complete %v, %v", answer.Complete, err)
+			}
+		}
+	})
+}
+
+// slowFlip stops a compactor before its flip or its removal until it is let go.
+type slowFlip struct {
+	store.Store
+	reached, letGo chan struct{}
+	once           sync.Once
+}
+
+func (s *slowFlip) Flip(ctx context.Context, claim store.Claim, head []byte, names []string) error {
+	s.once.Do(func() {
+		close(s.reached)
+		<-s.letGo
+	})
+	return s.Store.Flip(ctx, claim, head, names)
+}
+
+// A compactor that has slept through its lease, and through another's generation,
+// changes nothing.
+func TestALateCompactorIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.policy.Window = time.Hour
+		y.policy.Epoch = 2 * time.Minute
+		y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+		y.mint(t)
+		written, batches := y.events(1, 300)
+		y.write(t, batches)
+		sleeper := &slowFlip{Store: y.store, reached: make(chan struct{}), letGo: make(chan struct{})}
+		failed := make(chan error)
+		go func() {
+			_, err := y.compact(y.compactor(sleeper))
+			failed <- err
+		}()
+		<-sleeper.reached
+		if _, err := y.compact(y.compactor(y.store)); !errors.Is(err, store.ErrClaimed) {
+			t.Errorf("a unit is compacted by two at once: %v", err)
+		}
+		time.Sleep(31 * time.Second)
+		y.mint(t)
+		more, batches := y.events(2, 300)
+		y.write(t, batches)
+		written = append(written, more...)
+		if _, err := y.compact(y.compactor(y.store)); err != nil {
+			t.Errorf("a claim outlives its lease: %v", err)
+		}
+		y.check(t, written, true)
+		close(sleeper.letGo)
+		if err := <-failed; !errors.Is(err, store.ErrClaimed) {
+			t.Errorf("a late flip: %v", err)
+		}
+		y.check(t, written, true)
+	})
+}
+
+// With readers at work beside it, no answer lacks anything or has it twice.
+func TestLookUpsDuringCompaction(t *testing.T) {
+	t.Parallel()
+	y := newSystem(t, store.NewRedis(redistest.Start(t).Client(t)))
+	y.policy.Window, y.policy.Epoch = time.Hour, 10*time.Minute
+	y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+	y.mint(t)
+	var written []record.Record
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c := y.compactor(y.store)
+		for range 30 {
+			_, err := y.compact(c)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	for seed := uint64(1); ; seed++ {
+		records, batches := y.events(seed, 100)
+		y.write(t, batches)
+		written = append(written, records...)
+		y.check(t, written, true)
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
+
+func TestCompactionDiesWithItsEpoch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		memory := store.NewMemory()
+		y := newSystem(t, memory)
+		y.mint(t)
+		_, batches := y.events(1, 300)
+		y.write(t, batches)
+		c := y.compactor(y.store)
+		units, _, err := c.Units(ctx, batches[0].Epoch)
+		if err != nil || len(units) == 0 {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * y.policy.Window)
+		for _, u := range units {
+			if _, err := c.Compact(ctx, u); !errors.Is(err, keyring.ErrDestroyed) {
+				t.Fatalf("compacted past the deadline: %v", err)
+			}
+			heads, err := memory.Heads(ctx, []seal.Place{u.Place})
+			if err != nil || heads[0].Bytes != nil {
+				t.Fatalf("a head past the deadline, %v", err)
+			}
+		}
+		if units, _, err := c.Units(ctx, batches[0].Epoch); err != nil || len(units) != 0 {
+			t.Fatalf("%d units of a dead epoch, %v", len(units), err)
+		}
+	})
+}
+
+// TestColdKeysHaveTheirExpiryAndGo watches what compaction writes, then shortens and unlinks it.
+func TestColdKeysHaveTheirExpiryAndGo(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	server := redistest.Start(t)
+	client := server.Client(t)
+	s := store.NewRedis(client)
+	y := newSystem(t, s)
+	y.mint(t)
+	_, batches := y.events(1, 3000)
+	y.write(t, batches)
+	monitor := server.Monitor(t)
+	y.mustCompact(t)
+	client.Echo(ctx, "done")
+	scripted := 0
+	for monitor.Scan() {
+		line := monitor.Text()
+		command := strings.ToLower(line)
+		if strings.Contains(command, `"echo" "done"`) {
+			break
+		}
+		for _, writes := range []string{`"hset"`, `"set"`, `"rpush"`, `"persist"`, `"expire"`, `"rename"`} {
+			if strings.Contains(command, writes) && !strings.Contains(command, " lua]") {
+				t.Errorf("a write without its expiry: %.80s", line)
+			}
+		}
+		if strings.Contains(command, `lua] "pexpireat"`) {
+			scripted++
+			if !strings.HasSuffix(command, `"lt"`) {
+				t.Errorf("an expiry that can extend: %s", line)
+			}
+		}
+	}
+	if scripted == 0 {
+		t.Fatal("nothing was watched")
+	}
+	epoch := batches[0].Epoch
+	keys, err := y.ring.Public(ctx, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := client.Keys(ctx, "mayfly:{"+epoch.String()+"/*/cold-*").Val()
+	if len(names) != 2 {
+		t.Fatalf("%d buckets of one epoch, want one for each view", len(names))
+	}
+	for _, name := range names {
+		if at := client.PExpireTime(ctx, name).Val(); at.Milliseconds() != keys[0].Deadline.UnixMilli() {
+			t.Errorf("%s expires at %v, want %v", name, at, keys[0].Deadline)
+		}
+	}
+	sooner := keys[0].Deadline.Add(-time.Second)
+	if err := s.Shorten(ctx, keys[0], sooner); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if at := client.PExpireTime(ctx, name).Val(); at.Milliseconds() != sooner.UnixMilli() {
+			t.Errorf("%s expires at %v after its window was shortened to %v", name, at, sooner)
+		}
+	}
+	if err := s.Unlink(ctx, epoch, keys); err != nil {
+		t.Fatal(err)
+	}
+	if left := client.Keys(ctx, "mayfly:{"+epoch.String()+"*").Val(); len(left) > 0 {
+		t.Errorf("%d keys are left of an unlinked epoch: %v", len(left), left)
+	}
+}
+
+// TestRedisLearnsNoOrder: the names of blocks and the order of writing them say
+// nothing about the order of addresses.
+func TestRedisLearnsNoOrder(t *testing.T) {
+	t.Parallel()
+	memory := store.NewMemory()
+	var order []string
+	y := newSystem(t, &watching{Store: memory, put: func(blocks []store.Block) {
+		for _, b := range blocks {
+			order = append(order, b.Name)
+		}
+		if !slices.IsSortedFunc(blocks, func(a, b store.Block) int { return strings.Compare(a.Name, b.Name) }) {
+			t.Error("blocks are written in another order than that of their names")
+		}
+	}})
+	y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
+	y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+	y.mint(t)
+	for seed := range uint64(10) {
+		_, batches := y.events(seed, 4000)
+		y.write(t, batches)
+	}
+	y.mustCompact(t)
+	if slices.Sort(order); len(order) < 6 || len(slices.Compact(order)) != len(order) {
+		t.Fatalf("%d names", len(order))
+	}
+}
+
+type watching struct {
+	store.Store
+	put func([]store.Block)
+}
+
+func (w *watching) Put(ctx context.Context, claim store.Claim, blocks []store.Block) error {
+	w.put(blocks)
+	return w.Store.Put(ctx, claim, blocks)
+}

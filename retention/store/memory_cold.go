@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"mayfly/retention/keyring"
+	"mayfly/retention/seal"
+)
+
+type memoryGenerations struct {
+	deadline time.Time
+	head     Head
+	blocks   map[uint64]map[string][]byte // by generation and name
+	claimed  uint64
+	owner    string
+	until    time.Time
+}
+
+// Heads implements Store.
+func (m *Memory) Heads(_ context.Context, places []seal.Place) ([]Head, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.expire()
+	heads := make([]Head, len(places))
+	for i, place := range places {
+		if g := m.cold[place]; g != nil {
+			heads[i] = g.head
+		}
+	}
+	return heads, nil
+}
+
+// Blocks implements Store.
+func (m *Memory) Blocks(_ context.Context, refs []BlockRef) ([][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.expire()
+	blocks := make([][]byte, len(refs))
+	for i, ref := range refs {
+		if g := m.cold[ref.Place]; g != nil {
+			blocks[i] = g.blocks[ref.Generation][ref.Name]
+		}
+	}
+	return blocks, nil
+}
+
+// Claim implements Store.
+func (m *Memory) Claim(_ context.Context, place seal.Place, deadline time.Time, owner string) (Claim, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.expire()
+	now := time.Now()
+	if !now.Before(deadline) {
+		return Claim{}, keyring.ErrDestroyed
+	}
+	g := m.cold[place]
+	if g == nil {
+		g = &memoryGenerations{deadline: deadline, blocks: map[uint64]map[string][]byte{}}
+		m.cold[place] = g
+	}
+	if g.owner != owner && now.Before(g.until) {
+		return Claim{}, ErrClaimed
+	}
+	g.deadline = earlier(g.deadline, deadline)
+	g.claimed++
+	g.owner, g.until = owner, now.Add(lease)
+	return Claim{Place: place, Deadline: deadline, Owner: owner, Generation: g.claimed}, nil
+}
+
+// claimedBy gives the generations of a claim that still holds.
+func (m *Memory) claimedBy(claim Claim) (*memoryGenerations, error) {
+	m.expire()
+	g := m.cold[claim.Place]
+	switch {
+	case !time.Now().Before(claim.Deadline):
+		return nil, keyring.ErrDestroyed
+	case g == nil || g.claimed != claim.Generation || g.owner != claim.Owner:
+		return nil, ErrClaimed
+	}
+	return g, nil
+}
+
+// Put implements Store.
+func (m *Memory) Put(_ context.Context, claim Claim, blocks []Block) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g, err := m.claimedBy(claim)
+	if err != nil {
+		return err
+	}
+	if g.blocks[claim.Generation] == nil {
+		g.blocks[claim.Generation] = map[string][]byte{}
+	}
+	for _, b := range blocks {
+		g.blocks[claim.Generation][b.Name] = b.Bytes
+	}
+	g.until = time.Now().Add(lease)
+	return nil
+}
+
+// Flip implements Store.
+func (m *Memory) Flip(_ context.Context, claim Claim, head []byte, names []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g, err := m.claimedBy(claim)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if g.blocks[claim.Generation][name] == nil {
+			return errBlockMissing
+		}
+	}
+	g.head = Head{Generation: claim.Generation, Bytes: head}
+	g.until = time.Time{}
+	return nil
+}
+
+// Release implements Store.
+func (m *Memory) Release(_ context.Context, claim Claim) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g, err := m.claimedBy(claim)
+	if err == nil {
+		g.until = time.Time{}
+	}
+	return err
+}
+
+// Tidy implements Store.
+func (m *Memory) Tidy(_ context.Context, claim Claim) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g := m.cold[claim.Place]; g != nil {
+		for generation := range g.blocks {
+			if generation < claim.Generation {
+				delete(g.blocks, generation)
+			}
+		}
+	}
+	return nil
+}
+
+// Remove implements Store.
+func (m *Memory) Remove(_ context.Context, frames []seal.Frame) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range frames {
+		c := m.chunks[frames[i].Place]
+		if c == nil {
+			continue
+		}
+		at := slices.IndexFunc(c.frames, func(f seal.Frame) bool { return string(f.Bytes()) == string(frames[i].Bytes()) })
+		if at < 0 {
+			continue
+		}
+		c.frames = slices.Delete(slices.Clone(c.frames), at, at+1)
+		if len(c.frames) == 0 {
+			delete(m.chunks, frames[i].Place) // as Redis does with an empty list
+		}
+	}
+	return nil
+}
+
+// DropCold loses the generations of a place, as an eviction would.
+func (m *Memory) DropCold(place seal.Place) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.cold, place)
+}
+
+// DropBlock loses one block of a place's current generation, and reports whether there was one.
+func (m *Memory) DropBlock(place seal.Place) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g := m.cold[place]; g != nil {
+		for name := range g.blocks[g.head.Generation] {
+			delete(g.blocks[g.head.Generation], name)
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mayfly/retention/address"
+	"mayfly/retention/record"
+	"mayfly/retention/record/cold"
+	"mayfly/retention/seal"
+)
+
+// rereads is how often a chunk in which something is missing is read again before that
+// counts: a compactor may have moved it between two steps of a look-up.
+const rereads = 3
+
+// each reads chunks and the generations beside them, does what is to be done with the
+// frames of each, side by side, and with the blocks of all of them together.
+func (s *search) each(ctx context.Context, chunks []chunk,
+	frames func(context.Context, *chunk) error, blocks func(context.Context, []*chunk) error,
+) error {
+	left := make([]*chunk, len(chunks))
+	for i := range chunks {
+		left[i] = &chunks[i]
+	}
+	for attempt := 0; len(left) > 0; attempt++ {
+		if err := s.fetch(ctx, left); err != nil {
+			return err
+		}
+		ready := left
+		if attempt < rereads {
+			ready = slices.DeleteFunc(slices.Clone(left), func(c *chunk) bool { return c.missing })
+		}
+		if err := side(ctx, len(ready), func(ctx context.Context, i int) error { return frames(ctx, ready[i]) }); err != nil {
+			return err
+		}
+		if err := blocks(ctx, ready); err != nil {
+			return err
+		}
+		left = slices.DeleteFunc(left, func(c *chunk) bool { return !c.missing })
+		if attempt == rereads && len(left) > 0 {
+			s.incomplete()
+			break
+		}
+	}
+	return nil
+}
+
+// fetch reads the frames first, then the heads: a frame that was removed in between
+// is covered by the head.
+func (s *search) fetch(ctx context.Context, chunks []*chunk) error {
+	places := make([]seal.Place, len(chunks))
+	for i := range chunks {
+		places[i] = chunks[i].place
+	}
+	frames, err := s.store.Chunks(ctx, places)
+	if err != nil {
+		return err
+	}
+	heads, err := s.store.Heads(ctx, places)
+	if err != nil {
+		return err
+	}
+	return side(ctx, len(chunks), func(_ context.Context, i int) error {
+		c := chunks[i]
+		var err error
+		c.frames = frames[i]
+		c.generation, err = openGeneration(c.key, c.place, heads[i])
+		// A chunk that was purged between two steps of this look-up is no loss.
+		c.missing = (err != nil || !c.whole()) && c.deadline.After(time.Now())
+		return nil
+	})
+}
+
+// side does something n times, side by side.
+func side(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		g.Go(func() error { return do(ctx, i) })
+	}
+	return g.Wait()
+}
+
+// wanted is one block in which the subject can be.
+type wanted struct {
+	chunk *chunk
+	block int
+}
+
+// openBlocks keeps what matches of the blocks of chunks of the address view.
+func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
+	var rows []wanted
+	if s.query.Account == "" {
+		for _, c := range chunks {
+			if c.generation == nil {
+				continue
+			}
+			from, to := c.generation.head.Find(s.query.Prefix)
+			for ; from < to; from++ {
+				rows = append(rows, wanted{c, from})
+			}
+		}
+	} else {
+		err := s.openIndex(ctx, chunks, func(c *chunk, block uint32) {
+			if int(block) < len(c.generation.head.Blocks) {
+				rows = append(rows, wanted{c, int(block)})
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	selection := record.Selection{Prefix: s.query.Prefix, Account: s.query.Account}
+	return s.blocks(ctx, rows, func(w wanted, payload []byte) error {
+		var d cold.Decoder
+		records, err := d.Append(nil, payload, w.chunk.generation.head.Clock, func(a address.Address, account string) bool {
+			return selection.Matches(&record.Record{Address: a, Account: account})
+		})
+		s.touch(d.Rows)
+		s.keep(records, w.chunk)
+		return err
+	})
+}
+
+// openIndex finds what the indexes of chunks have for the account, one at a time.
+func (s *search) openIndex(ctx context.Context, chunks []*chunk, found func(*chunk, uint32)) error {
+	var index []wanted
+	for _, c := range chunks {
+		if c.generation == nil {
+			continue
+		}
+		_, name := c.generation.layout.account([]byte(s.query.Account))
+		from, to := c.generation.head.FindKey(name)
+		for ; from < to; from++ {
+			index = append(index, wanted{c, len(c.generation.head.Blocks) + from})
+		}
+	}
+	var mu sync.Mutex // guards found
+	return s.blocks(ctx, index, func(w wanted, payload []byte) error {
+		_, name := w.chunk.generation.layout.account([]byte(s.query.Account))
+		return cold.EachPair(payload, func(p cold.Pair) {
+			if p.Key == name {
+				mu.Lock()
+				defer mu.Unlock()
+				found(w.chunk, p.Value)
+			}
+		})
+	})
+}
+
+// blocks fetches blocks and gives take the payload of each, side by side. A chunk of
+// which a block is lost misses something.
+func (s *search) blocks(ctx context.Context, all []wanted, take func(wanted, []byte) error) error {
+	var mu sync.Mutex // guards missing
+	for some := range slices.Chunk(all, blocksAtOnce) {
+		refs := make([]BlockRef, len(some))
+		for i, w := range some {
+			refs[i] = w.chunk.generation.ref(w.block)
+		}
+		stored, err := s.store.Blocks(ctx, refs)
+		if err != nil {
+			return err
+		}
+		err = side(ctx, len(some), func(_ context.Context, i int) error {
+			c := some[i].chunk
+			payload, err := c.generation.sealed.Open(part(some[i].block), stored[i])
+			if err == nil {
+				err = take(some[i], payload)
+			}
+			clear(payload)
+			if err != nil && c.deadline.After(time.Now()) {
+				mu.Lock()
+				defer mu.Unlock()
+				c.missing = true
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *search) touch(rows int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touched += rows
+}
