@@ -3,7 +3,9 @@ package abuse
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -37,27 +39,37 @@ type Committed struct {
 const commitmentTimeout = 10 * time.Second
 
 func (d *Desk) registerCommitment(api huma.API) {
-	huma.Register(api, huma.Operation{
+	op := huma.Operation{
 		OperationID: "commit", Method: http.MethodPost, Path: "/v1/commitments",
 		Summary: "Write an auditor's commitment into the receipt log",
 		Description: "The entry holds the hash and the count alone. With the salt and the list the auditor can later prove that the connections " +
 			"were chosen before it; without them it says nothing.",
-		Errors:       []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-		MaxBodyBytes: 1 << 10,
-	}, d.serveCommitment)
+		Errors:           []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		MaxBodyBytes:     1 << 10,
+		SkipValidateBody: true, // what huma refuses it quotes
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Commitment](), true, "Commitment")},
+		}},
+	}
+	huma.Register(api, op, d.serveCommitment)
+	delete(op.RequestBody.Content, "application/octet-stream") // what huma makes of RawBody
 }
 
-func (d *Desk) serveCommitment(ctx context.Context, in *struct{ Body Commitment }) (*output[Committed], error) {
+func (d *Desk) serveCommitment(ctx context.Context, in *lookupInput) (*output[Committed], error) {
 	ctx, cancel := context.WithTimeout(ctx, commitmentTimeout)
 	defer cancel()
-	if err := receipts.CheckPlanted(in.Body.Commitment, in.Body.Count); err != nil {
+	var c Commitment
+	if err := json.Unmarshal(in.RawBody, &c); err != nil {
+		return nil, huma.Error422UnprocessableEntity("the body must be one JSON object with commitment and count")
+	}
+	if err := receipts.CheckPlanted(c.Commitment, c.Count); err != nil {
 		return nil, huma.Error422UnprocessableEntity(err.Error())
 	}
-	entry := &receipts.Planted{ID: rand.Text(), Commitment: in.Body.Commitment, Count: in.Body.Count}
+	entry := &receipts.Planted{ID: rand.Text(), Commitment: c.Commitment, Count: c.Count}
 	if err := d.d.Commitments.Record(ctx, entry); err != nil {
 		d.logFailure("writing a commitment failed", err)
 		return nil, huma.Error503ServiceUnavailable("the receipt can't be written: tell the operator of the desk")
 	}
-	d.log.Info("commitment written", zap.Int64("count", in.Body.Count), zap.String("receipt", entry.ID))
+	d.log.Info("commitment written", zap.Int64("count", c.Count), zap.String("receipt", entry.ID))
 	return &output[Committed]{Committed{Receipt: entry.ID, Time: entry.Time}}, nil
 }

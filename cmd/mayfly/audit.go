@@ -17,6 +17,8 @@ type AuditCmd struct {
 	Verify AuditVerifyCmd `cmd:"" help:"Check receipt logs offline: nothing changed, nothing missing, nothing late."`
 	Report AuditReportCmd `cmd:"" help:"A readable report over checked receipt logs."`
 	Roster AuditRosterCmd `cmd:"" help:"Sign a list of the logs that there are, so that none can be left out."`
+	Plant  AuditPlantCmd  `cmd:"" help:"Send connections of your own that nobody can tell from others."`
+	Check  AuditCheckCmd  `cmd:"" help:"Check that planted connections are found in time, and then gone; or search files for them."`
 }
 
 // auditFlags are what an auditor brings.

@@ -26,6 +26,7 @@ func TestEndToEnd(t *testing.T) {
 		"redis-paused":    testRedisPaused,
 		"drain":           testDrain,
 		"canary":          testCanary,
+		"planted":         testPlanted,
 		"foreign-clients": testForeignClients,
 		"sealed":          testSealed,
 	} {
