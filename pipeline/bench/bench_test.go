@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"mayfly/pipeline/kafkain/kafkatest"
 )
@@ -15,6 +16,8 @@ var (
 	eventsFlag   = flag.Int("events", 1_000_000, "events in the topic")
 	roundsFlag   = flag.Int("rounds", 3, "times that each contender runs")
 	resultsFlag  = flag.String("results", "", "file for the results as JSON; empty: a new temporary one")
+	rateFlag     = flag.Int("rate", 174_000, "events a second of the live part")
+	liveFlag     = flag.Duration("live", 20*time.Second, "length of the live part; 0: none")
 	profilesFlag = flag.String("profiles", "", "folder for CPU and allocation profiles of ingest; empty: none")
 )
 
@@ -42,11 +45,13 @@ func BenchmarkIngest(b *testing.B) {
 			b.Fatalf("finding the folder for profiles: %v", err)
 		}
 	}
-	c := compare(b, kafkatest.Start(b), *eventsFlag, *roundsFlag, profiles)
+	c := compare(b, kafkatest.Start(b), plan{
+		events: *eventsFlag, rounds: *roundsFlag, peers: true, profiles: profiles, rate: *rateFlag, live: *liveFlag,
+	})
 	c.print(os.Stdout)
 	save(b, path, c)
 	fmt.Printf("results as JSON: %s\n\n", path)
-	for _, r := range contenders {
+	for _, r := range c.who {
 		b.ReportMetric(median(c.series(r, cpuPerEvent)), string(r)+"-cpu-µs/event")
 	}
 }
@@ -67,7 +72,7 @@ func save(t testing.TB, path string, c *comparison) {
 func TestComparison(t *testing.T) {
 	t.Parallel()
 	const events = 4000
-	c := compare(t, kafkatest.StartEmbedded(t), events, 1, "")
+	c := compare(t, kafkatest.StartEmbedded(t), plan{events: events, rounds: 1, rate: 500, live: 4 * time.Second})
 	if len(c.Runs) != len(contenders) {
 		t.Fatalf("%d runs, want one of each of %v", len(c.Runs), contenders)
 	}
@@ -78,6 +83,9 @@ func TestComparison(t *testing.T) {
 	}
 	if stored := c.Runs[len(c.Runs)-1]; stored.RedisBytes < 10 || stored.RedisCPUMicros <= 0 {
 		t.Errorf("Redis holds %.1f bytes an event after %.3f µs: are they there?", stored.RedisBytes, stored.RedisCPUMicros)
+	}
+	if l := c.Live; l.Freshness.N == 0 || l.Lookup.N == 0 || l.Purge.Seconds <= 0 {
+		t.Errorf("the live part: %+v", l)
 	}
 	path := filepath.Join(t.TempDir(), "results.json")
 	save(t, path, c)

@@ -32,13 +32,27 @@ type run struct {
 	PeakMB         float64   `json:"peak_rss_mb"`
 	RedisCPUMicros float64   `json:"redis_cpu_us_per_event"`
 	RedisBytes     float64   `json:"redis_bytes_per_event"` // of used_memory, all overhead in
+	Purge          *purge    `json:"purge,omitempty"`       // of what ingest has stored
 }
 
 // comparison is what is printed and saved.
 type comparison struct {
-	Machine machine `json:"machine"`
-	Traffic traffic `json:"traffic"`
-	Runs    []run   `json:"runs"`
+	Machine machine  `json:"machine"`
+	Traffic traffic  `json:"traffic"`
+	Runs    []run    `json:"runs"`
+	Absent  []string `json:"absent,omitempty"` // peers that the machine has not
+	Live    *live    `json:"live,omitempty"`
+	Goals   []goal   `json:"goals"`
+	who     []contender
+}
+
+// plan is what is compared.
+type plan struct {
+	events, rounds int
+	peers          bool // as far as they are found on the machine
+	profiles       string
+	rate           int // of the live part
+	live           time.Duration
 }
 
 // policy is what ingest is measured under.
@@ -47,25 +61,34 @@ func policy() retention.Policy {
 }
 
 // compare fills a topic and runs every contender on it, rounds times in turn.
-func compare(t testing.TB, kafka *kafkatest.Cluster, events, rounds int, profiles string) *comparison {
+func compare(t testing.TB, kafka *kafkatest.Cluster, p plan) *comparison {
 	t.Helper()
 	s := startServers(t)
-	c := &comparison{Machine: describeMachine(t, kafka, s), Traffic: fill(t, kafka, events)}
-	for round := range rounds {
-		for _, who := range contenders {
+	c := &comparison{Machine: describeMachine(t, kafka, s), Traffic: fill(t, kafka, p.events), who: contenders}
+	if p.peers {
+		var peers []contender
+		peers, c.Absent = findPeers(t)
+		c.who = append(c.who[:len(c.who):len(c.who)], peers...)
+	}
+	for round := range p.rounds {
+		for _, who := range c.who {
 			task := task{
-				Contender: who, Brokers: kafka.Brokers(), Topic: c.Traffic.Topic, Events: events,
+				Contender: who, Brokers: kafka.Brokers(), Topic: c.Traffic.Topic, Events: p.events,
 				Group: fmt.Sprintf("%s-%s-%d", c.Traffic.Topic, who, round),
 				Redis: s.data.Addr, Keyring: s.keys.URL(),
 			}
-			if profiles != "" && who == ingestion {
-				task.Profiles = profiles
+			if who == ingestion {
+				task.Profiles = p.profiles
 			}
 			result := s.measure(t, task)
 			result.Round = round
 			c.Runs = append(c.Runs, result)
 		}
 	}
+	if p.live > 0 {
+		c.Live = runLive(t, kafka, s, p.rate, p.live)
+	}
+	c.Goals = c.goals()
 	return c
 }
 
@@ -73,22 +96,29 @@ func compare(t testing.TB, kafka *kafkatest.Cluster, events, rounds int, profile
 func (s *servers) measure(t testing.TB, task task) run {
 	t.Helper()
 	s.empty(t)
-	var stored func(testing.TB) uint64
+	var log *minted
 	if task.Contender == ingestion {
-		stored = s.mint(t)
+		log = s.mint(t)
 	}
 	memory, cpu := s.figures(t)
-	result := execute(t, task)
+	var result run
+	if isPeer(task.Contender) {
+		result = s.runRsyslog(t, task)
+	} else {
+		result = execute(t, task)
+	}
 	memoryAfter, cpuAfter := s.figures(t)
 
 	n := float64(task.Events)
 	result.Contender, result.Events = task.Contender, task.Events
 	result.RedisBytes = float64(memoryAfter-memory) / n
 	result.RedisCPUMicros = (cpuAfter - cpu).Seconds() * 1e6 / n
-	if stored != nil {
-		if n := stored(t); n != uint64(task.Events) {
+	if log != nil {
+		if n := log.stored(t); n != uint64(task.Events) {
 			t.Fatalf("%d of %d events are stored", n, task.Events)
 		}
+		purged := s.purge(t, task.Events)
+		result.Purge = &purged
 	}
 	return result
 }

@@ -14,6 +14,7 @@ var labels = map[contender]string{
 	groupReader: "kafka-go group Reader, discarding",
 	rawFetch:    "raw fetch, discarding",
 	ingestion:   "ingest, sealed into Redis, both views",
+	rsyslogPeer: "rsyslog, a plain string with expiry each",
 }
 
 // figure is one column of the table.
@@ -34,9 +35,11 @@ var figures = []figure{
 }
 
 var redisFigures = []figure{
-	{"Redis B/event", func(r run) float64 { return r.RedisBytes }},
+	{"Redis B/event", redisBytes},
 	{"Redis CPU µs/event", func(r run) float64 { return r.RedisCPUMicros }},
 }
+
+func redisBytes(r run) float64 { return r.RedisBytes }
 
 // series are one contender's figures, by round.
 func (c *comparison) series(who contender, of func(run) float64) []float64 {
@@ -86,14 +89,14 @@ func (c *comparison) print(w io.Writer) {
 	fmt.Fprintf(w, "%d events of %.0f B JSON (reference workload: %d events/s, %d accounts), %d partitions, %s;\n",
 		f.Events, f.EventBytes, f.Rate, f.Accounts, f.Partitions, f.Codec)
 	fmt.Fprintf(w, "window %s, epoch %s; %d interleaved rounds, a process per run; median (least–most)\n\n", f.Window, f.Epoch,
-		len(c.Runs)/len(contenders))
+		len(c.Runs)/len(c.who))
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, column := range figures {
 		fmt.Fprintf(t, "\t%s", column.name)
 	}
 	fmt.Fprintln(t)
-	for _, who := range contenders {
+	for _, who := range c.who {
 		fmt.Fprint(t, labels[who])
 		for _, column := range figures {
 			fmt.Fprintf(t, "\t%s", spread(c.series(who, column.of)))
@@ -102,20 +105,26 @@ func (c *comparison) print(w io.Writer) {
 	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
-	for _, column := range redisFigures {
-		fmt.Fprintf(w, "ingest: %s %s\n", column.name, spread(c.series(ingestion, column.of)))
+	for _, who := range c.who[2:] {
+		for _, column := range redisFigures {
+			fmt.Fprintf(w, "%s: %s %s\n", who, column.name, spread(c.series(who, column.of)))
+		}
 	}
-	for _, who := range contenders[1:] {
+	for _, who := range c.who[1:] {
 		fmt.Fprintf(w, "%s : %s = %s × the events/s, %s × the CPU per event\n", who, groupReader,
-			spread(c.ratios(who, eventsPerSecond)), spread(c.ratios(who, cpuPerEvent)))
+			spread(c.ratios(who, groupReader, eventsPerSecond)), spread(c.ratios(who, groupReader, cpuPerEvent)))
+	}
+	for _, line := range c.Absent {
+		fmt.Fprintln(w, line)
 	}
 	fmt.Fprintln(w)
+	c.printTargets(w)
 }
 
-// ratios to the group Reader, each of one round: what slows the machine for a
-// while slows both.
-func (c *comparison) ratios(who contender, of func(run) float64) []float64 {
-	ours, theirs := c.series(who, of), c.series(groupReader, of)
+// ratios of one contender to another, each of one round: what slows the machine
+// for a while slows both.
+func (c *comparison) ratios(of, to contender, figure func(run) float64) []float64 {
+	ours, theirs := c.series(of, figure), c.series(to, figure)
 	for i := range ours {
 		ours[i] /= theirs[i]
 	}

@@ -41,8 +41,8 @@ func (s *servers) empty(t testing.TB) {
 }
 
 // mint has a warden make the keys, with the layout that follows an epoch of the
-// workload's rate. The result counts what was stored since.
-func (s *servers) mint(t testing.TB) (stored func(testing.TB) uint64) {
+// workload's rate.
+func (s *servers) mint(t testing.TB) *minted {
 	t.Helper()
 	ring, err := keyring.New(keyring.NewRedisNode("bench", s.keysClient))
 	if err != nil {
@@ -82,15 +82,20 @@ func (s *servers) mint(t testing.TB) (stored func(testing.TB) uint64) {
 	if err := <-ended; err != nil {
 		t.Fatalf("minting: %v", err)
 	}
-	reader := store.NewReader(policies, keyring.NewOpener(ring, kek, zap.NewNop()), log)
-	return func(t testing.TB) uint64 {
-		t.Helper()
-		n, err := reader.Records(t.Context(), epoch)
-		if err != nil {
-			t.Fatalf("counting what is stored: %v", err)
-		}
-		return n
+	return &minted{store.NewReader(policies, keyring.NewOpener(ring, kek, zap.NewNop()), log)}
+}
+
+// minted reads what is stored under the keys of one mint.
+type minted struct{ reader *store.Reader }
+
+// stored is how many events there are.
+func (m *minted) stored(t testing.TB) uint64 {
+	t.Helper()
+	n, err := m.reader.Records(t.Context(), filledEpoch())
+	if err != nil {
+		t.Fatalf("counting what is stored: %v", err)
 	}
+	return n
 }
 
 // figures are the data server's memory in use and the CPU time that it has taken.

@@ -126,17 +126,17 @@ func (w *stopwatch) stop() {
 		Seconds: elapsed.Seconds(), CPUMicros: float64(cpu) / 1e3 / n,
 		Allocations: float64(memory.Mallocs-w.memory.Mallocs) / n,
 		Allocated:   float64(memory.TotalAlloc-w.memory.TotalAlloc) / n,
-		PeakMB:      peakMemory(),
+		PeakMB:      peakMemory(os.Getpid()),
 	}
 	if w.profiles != "" {
 		w.saveProfiles()
 	}
 }
 
-// peakMemory is the most resident memory so far, in MB; 0 where the system does
+// peakMemory is the most resident memory of a process so far, in MB; 0 where the system does
 // not tell. (Maxrss of getrusage begins with the parent's.)
-func peakMemory() float64 {
-	status, _ := os.ReadFile("/proc/self/status")
+func peakMemory(pid int) float64 {
+	status, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	for line := range strings.Lines(string(status)) {
 		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			kb, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))

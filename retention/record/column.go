@@ -19,6 +19,8 @@ type columnReader struct {
 	rest    string
 	failed  bool
 	numbers []uint64 // scratch of ints
+	six     []bool   // of addressColumn
+	heads4  []uint64
 }
 
 func (r *columnReader) fail() {

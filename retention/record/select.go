@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"unsafe"
-
-	"mayfly/retention/address"
 )
 
 // Selection decodes of each payload only the records of one subject, and looks
@@ -15,6 +13,7 @@ import (
 type Selection struct {
 	Prefix  netip.Prefix
 	Account string
+	reader  columnReader
 }
 
 // Append appends the records that match to dst. Their strings lie in payload:
@@ -35,13 +34,15 @@ func (s *Selection) Append(dst []Record, payload []byte) ([]Record, error) {
 
 // any reports whether a record of the payload matches.
 func (s *Selection) any(payload string) (found bool, err error) {
-	r := &columnReader{rest: payload}
+	r := &s.reader
+	r.rest, r.failed = payload, false
+	defer func() { r.rest = "" }()
 	if n := r.head(formatRecords); n > 0 {
-		r.readAddresses(n, func(_ int, a address.Address) {
-			found = found || s.Account == "" && s.Prefix.Contains(a.Reveal())
-		})
+		addresses := r.addressColumn(n)
 		if s.Account != "" {
 			r.readStrings(n, func(_ int, value string) { found = found || value == s.Account })
+		} else {
+			found = !r.failed && addresses.overlaps(s.Prefix)
 		}
 	}
 	if r.failed {

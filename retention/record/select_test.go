@@ -19,6 +19,11 @@ func TestSelectionGivesWhatAFilterGives(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("192.0.2.0/30")},
 		{Prefix: netip.MustParsePrefix("2001:db8::3/128")},
 		{Prefix: netip.MustParsePrefix("2001:db8::/64")},
+		{Prefix: netip.MustParsePrefix("192.0.0.0/16")},
+		{Prefix: netip.MustParsePrefix("2001:db8::4/126")},
+		{Prefix: netip.MustParsePrefix("2001:db8::/32")},
+		{Prefix: netip.MustParsePrefix("2001:db8:1::/48")},
+		{Prefix: netip.MustParsePrefix("2001:d00::/24")},
 		{Prefix: netip.MustParsePrefix("203.0.113.0/24")},
 		{Account: records[7].Account}, {Account: "nobody"},
 	} {

@@ -1,0 +1,81 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+)
+
+// goal is a figure with the bound that it is to keep.
+type goal struct {
+	Name   string    `json:"name"`
+	Values []float64 `json:"values"`
+	Bound  float64   `json:"bound"`
+	Least  bool      `json:"least"` // the bound is the least, else the most
+	Met    bool      `json:"met"`   // by the median
+}
+
+func most(name string, bound float64, values ...float64) goal {
+	return goal{Name: name, Values: values, Bound: bound, Met: median(values) <= bound}
+}
+
+func least(name string, bound float64, values ...float64) goal {
+	return goal{Name: name, Values: values, Bound: bound, Least: true, Met: median(values) >= bound}
+}
+
+// goals of what was measured.
+func (c *comparison) goals() []goal {
+	goals := []goal{
+		most("ingest, CPU µs per event", 1, c.series(ingestion, cpuPerEvent)...),
+		most("ingest, Redis bytes per event", 40, c.series(ingestion, redisBytes)...),
+		most("ingest, peak RSS MB", 256, c.series(ingestion, func(r run) float64 { return r.PeakMB })...),
+		most("ingest, allocations per event", 0.1, c.series(ingestion, func(r run) float64 { return r.Allocations })...),
+		least("ingest, events/s", 174_000, c.series(ingestion, eventsPerSecond)...),
+	}
+	if slices.Contains(c.who, rsyslogPeer) {
+		goals = append(goals, least("ingest : rsyslog, events/s", 4, c.ratios(ingestion, rsyslogPeer, eventsPerSecond)...))
+	}
+	for _, r := range c.Runs {
+		if r.Purge != nil {
+			goals = append(goals, r.Purge.goals()...)
+			break // the growth shows beside the live part's
+		}
+	}
+	if l := c.Live; l != nil {
+		follows := fmt.Sprintf("at %s events/s: ", short(float64(l.Rate)))
+		goals = append(goals,
+			most(follows+"seconds behind the producer", 3, l.Ingest.Seconds-l.Produced),
+			most(follows+"CPU µs per event", 1, l.Ingest.CPUMicros),
+			most(follows+"peak RSS MB", 256, l.Ingest.PeakMB),
+			most(follows+"in Kafka until found, p50 s", 1.5, l.Freshness.P50),
+			most(follows+"in Kafka until found, p99 s", 3, l.Freshness.P99),
+			most(follows+fmt.Sprintf("look-up in %d rows, p50 ms", l.Rows), 25, l.Lookup.P50*1e3),
+			most(follows+fmt.Sprintf("look-up in %d rows, p99 ms", l.Rows), 100, l.Lookup.P99*1e3))
+		goals = append(goals, l.Purge.goals()...)
+	}
+	return goals
+}
+
+func (p *purge) goals() []goal {
+	name := fmt.Sprintf("purge of an epoch of %d events, ", p.Events)
+	return []goal{most(name+"ms", 200, p.Seconds*1e3), most(name+"ms another client waits", 10, p.Stall*1e3)}
+}
+
+// printTargets writes each figure beside its bound.
+func (c *comparison) printTargets(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "target\tbound\tmeasured\t")
+	for _, g := range c.Goals {
+		relation, verdict := "≤", "met"
+		if g.Least {
+			relation = "≥"
+		}
+		if !g.Met {
+			verdict = "missed"
+		}
+		fmt.Fprintf(t, "%s\t%s %s\t%s\t%s\n", g.Name, relation, short(g.Bound), spread(g.Values), verdict)
+	}
+	_ = t.Flush()
+	fmt.Fprintln(w)
+}
