@@ -14,6 +14,7 @@ type Config struct {
 	Witnesses       []Witness     `yaml:"witnesses" help:"C2SP witnesses that are asked to cosign the log's checkpoints, each with name (for logs and metrics), key (its verifier key) and url (below which add-checkpoint is)"`
 	Quorum          int           `yaml:"quorum" help:"how many of the witnesses must have cosigned one checkpoint for the log to count as witnessed; 0 stands for all"`
 	WitnessInterval time.Duration `yaml:"witness_interval" help:"how often the witnesses are asked; after a purge they are asked at once"`
+	Mirror          string        `yaml:"mirror" help:"folder, on another volume best, to which the log is copied as it grows; empty: nowhere"`
 }
 
 // Witness is one C2SP witness (https://c2sp.org/tlog-witness).

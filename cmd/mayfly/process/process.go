@@ -82,6 +82,7 @@ type Process struct {
 	canaries     *canary.Canaries
 
 	witnesses *witness.Witnesses // of the receipts
+	mirror    *receipts.Mirror   // nil where there is none
 }
 
 // An Option changes how a process is wired.
@@ -108,7 +109,8 @@ func New(c config.Config, r Roles, log *zap.Logger, options ...Option) (*Process
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	steps := []func() error{p.openStore, p.openKeyring}
 	if r.Desk || r.Warden {
-		steps = append(steps, p.openReader, p.openCanaryKey, func() error { return p.openReceipts(r) }, p.newWitnesses)
+		steps = append(steps, p.openReader, p.openCanaryKey, func() error { return p.openReceipts(r) }, p.newWitnesses,
+			func() error { return p.newMirror(r) })
 	}
 	if r.Ingest {
 		steps = append(steps, p.newIngest)
@@ -283,6 +285,9 @@ func (p *Process) Run(ctx context.Context) error {
 	}
 	if p.canaries != nil {
 		g.Go(func() error { return p.canaries.Run(ctx) })
+	}
+	if p.mirror != nil {
+		g.Go(func() error { return p.mirror.Run(ctx) })
 	}
 	if p.witnesses != nil {
 		g.Go(func() error { return p.witnesses.Run(ctx) })

@@ -27,6 +27,20 @@ func (p *Process) openReceipts(r Roles) (err error) {
 	return p.Registry.Register(p.receipts)
 }
 
+// newMirror has the log copied, where that is wanted: below the folder as the log
+// itself is.
+func (p *Process) newMirror(r Roles) (err error) {
+	dir := p.Config.Receipts.Mirror
+	if dir == "" {
+		return nil
+	}
+	if !r.Desk {
+		dir = filepath.Join(dir, "warden")
+	}
+	p.mirror, err = receipts.NewMirror(p.receipts, dir, p.log, p.Registry)
+	return err
+}
+
 // newWitnesses has the log cosigned.
 func (p *Process) newWitnesses() (err error) {
 	p.witnesses, err = witness.New(p.Config.Receipts, witness.Dependencies{Log: p.receipts, Logger: p.log, Registerer: p.Registry})

@@ -77,3 +77,15 @@ func NextEntry(bundle []byte) (entry, rest []byte, err error) {
 	}
 	return bundle[2 : 2+n : 2+n], bundle[2+n:], nil
 }
+
+// FirstEntries is the bundle of the first w entries of a bundle.
+func FirstEntries(bundle []byte, w int) ([]byte, error) {
+	rest := bundle
+	var err error
+	for range w {
+		if _, rest, err = NextEntry(rest); err != nil {
+			return nil, err
+		}
+	}
+	return bundle[:len(bundle)-len(rest)], nil
+}
