@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"os"
 	"slices"
 	"time"
@@ -64,7 +63,9 @@ func (w *Warden) hold(ctx context.Context) time.Duration {
 	case lease.Holder == "": // each of several has some: all give it back, and try again at random
 		_, _ = w.d.Keyring.Lease(ctx, w.name, 0)
 		w.take(false, "")
-		return w.config.Retry + mathrand.N(w.config.Retry)
+		var odds [1]byte
+		_, _ = rand.Read(odds[:])
+		return w.config.Retry + w.config.Retry*time.Duration(odds[0])/256
 	}
 	w.take(false, lease.Holder)
 	return min(again, lease.Left) + time.Millisecond

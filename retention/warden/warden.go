@@ -63,10 +63,11 @@ type Warden struct {
 
 	mu      sync.Mutex // guards what follows
 	epochs  map[retention.Epoch]*Status
-	active  bool   // this warden has the lease
-	holder  string // who has it
-	trouble error  // of purging and minting
-	lacking error  // of repairing; errStarting until every living epoch was seen to
+	active  bool      // this warden has the lease
+	holder  string    // who has it
+	adopted time.Time // when everything that has a key was last known
+	trouble error     // of purging and minting
+	lacking error     // of repairing; errStarting until every living epoch was seen to
 
 	name string
 	turn chan struct{} // it has become active
@@ -176,13 +177,20 @@ func (w *Warden) adopt(ctx context.Context, now time.Time) {
 	if err != nil {
 		return // what has a key expires by itself; the next round lists it
 	}
+	all := true
 	for _, epoch := range epochs {
 		keys, err := w.d.Keyring.Public(ctx, epoch)
 		if err != nil {
+			all = all && errors.Is(err, keyring.ErrNoKey)
 			continue
 		}
 		w.status(epoch, w.deadline(epoch, keys[0].Deadline))
 		w.saw(epoch, keys)
+	}
+	if all {
+		w.mu.Lock()
+		w.adopted = now
+		w.mu.Unlock()
 	}
 }
 

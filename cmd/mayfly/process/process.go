@@ -70,6 +70,7 @@ type Process struct {
 	consumer *kafkain.Consumer
 	Warden   *warden.Warden
 	examiner *Examiner
+	sweeper  *warden.Sweeper
 	Guard    *warden.Guard // what the warden's guarantee rests on
 	receipts *receipts.Log
 	desk     *abuse.Desk
@@ -217,8 +218,14 @@ func (p *Process) newGuard() (err error) {
 		return err
 	}
 	p.examiner.enforce(p.log)
+	p.sweeper, err = warden.NewSweeper(p.Config.Warden, warden.SweepDependencies{
+		Warden: p.Warden, Data: p.redis, Nodes: p.nodes, Log: p.log, Registerer: p.Registry,
+	})
+	if err != nil {
+		return err
+	}
 	p.Guard, err = warden.NewGuard(warden.GuardDependencies{
-		Sources: append(p.examiner.sources(), p.canarySource()...), Witnessed: p.witnesses.Witnessed,
+		Sources: append(append(p.examiner.sources(), p.sweeper.Source()), p.canarySource()...), Witnessed: p.witnesses.Witnessed,
 		Log: p.log, Registerer: p.Registry,
 	})
 	return err
@@ -282,6 +289,7 @@ func (p *Process) Run(ctx context.Context) error {
 	if p.Warden != nil {
 		g.Go(func() error { return p.Warden.Run(ctx) })
 		g.Go(func() error { return p.Guard.Run(ctx) })
+		g.Go(func() error { return p.sweeper.Run(ctx) })
 	}
 	if p.canaries != nil {
 		g.Go(func() error { return p.canaries.Run(ctx) })

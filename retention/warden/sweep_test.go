@@ -1,0 +1,141 @@
+package warden
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/redisconn/redistest"
+)
+
+// sweeper makes one beside a warden that has an epoch in charge and one purged.
+func sweeper(t *testing.T, data redis.UniversalClient, node *redis.Client) (s *Sweeper, living, purged retention.Epoch) {
+	t.Helper()
+	p := retention.Policy{Name: "p", Window: time.Hour, Epoch: time.Minute}
+	living, purged = p.EpochAt(time.Now()), p.EpochAt(time.Now().Add(-2*p.Window))
+	w := &Warden{
+		active: true, adopted: time.Now(), d: Dependencies{Policies: retention.Policies{p}},
+		epochs: map[retention.Epoch]*Status{
+			living: {Epoch: living, Deadline: living.Deadline(p.Window)},
+			purged: {Epoch: purged, Deadline: purged.Deadline(p.Window), Purged: true},
+		},
+	}
+	s, err := NewSweeper(DefaultConfig(), SweepDependencies{
+		Warden: w, Data: data, Nodes: []*redis.Client{node}, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, living, purged
+}
+
+// What the sweep does to keys: left as they are, given an expiry, or gone.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	data, node := redistest.Start(t).Client(t), redistest.Start(t).Client(t)
+	s, living, purged := sweeper(t, data, node)
+	deadline := living.Deadline(time.Hour)
+	chunk := func(e retention.Epoch, key string) string { return "mayfly:{" + e.String() + "/" + key + "/ip/0}" }
+	removed := retention.Epoch{Policy: "removed", Start: living.Start - 600_000, Length: 60_000}
+	fresh := retention.Epoch{Policy: "removed", Start: living.Start, Length: 60_000}
+	private := func(e retention.Epoch) string { return "mayfly:key:private:" + e.String() }
+	const kept = time.Duration(0)
+	type key struct {
+		client *redis.Client
+		name   string
+		expiry time.Time // before; zero: none
+		want   time.Time // after; zero: gone
+	}
+	later, sooner, forever := deadline.Add(time.Hour), deadline.Add(-time.Minute), time.UnixMilli(-1)
+	keys := []key{
+		{data, "mayfly:{" + living.String() + "}", deadline, deadline},
+		{data, chunk(living, "in time"), sooner, sooner},
+		{data, chunk(living, "persisted"), time.Time{}, deadline},
+		{data, chunk(living, "late"), later, deadline},
+		{data, chunk(purged, "that nobody remembers"), time.Time{}, time.Time{}},
+		{data, chunk(purged, "of a restored backup"), later, time.Time{}},
+		{data, chunk(removed, "no policy, no key"), later, time.Time{}},
+		{data, chunk(fresh, "perhaps another warden's"), later, later},
+		{data, "somebody's", time.Time{}, forever},
+		{data, "mayfly:other", time.Time{}, forever},
+		{data, "mayfly:{not an epoch}", time.Time{}, forever},
+		{node, private(living), time.Time{}, deadline},
+		{node, private(purged), later, time.Time{}},
+		{node, "mayfly:key:public:" + living.String(), deadline, deadline},
+		{node, "session:mayfly:key:private:" + living.String(), time.Time{}, forever},
+	}
+	for _, k := range keys {
+		k.client.Set(ctx, k.name, "v", kept)
+		if !k.expiry.IsZero() {
+			k.client.PExpireAt(ctx, k.name, k.expiry)
+		}
+	}
+	s.sweep(ctx)
+	for _, k := range keys {
+		at := k.client.PExpireTime(ctx, k.name).Val()
+		got := time.UnixMilli(at.Milliseconds())
+		switch at {
+		case -2:
+			got = time.Time{}
+		case -1:
+			got = forever
+		}
+		if !got.Equal(k.want) {
+			t.Errorf("%s expires at %v, want %v", k.name, got, k.want)
+		}
+	}
+	counts := map[string]float64{"gauge": testutil.ToFloat64(s.without)}
+	for _, finding := range []string{"without_expiry", "late", "dead"} {
+		counts[finding] = testutil.ToFloat64(s.found.WithLabelValues(finding))
+	}
+	if diff := cmp.Diff(map[string]float64{"gauge": 3, "without_expiry": 3, "late": 3, "dead": 4}, counts); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+	if !slices.ContainsFunc(s.Source().Look(ctx).Findings, func(f keyring.Finding) bool { return f.Condition == keysExpire && f.Verdict == "warn" }) {
+		t.Error("the findings are not among what the guard is told")
+	}
+	s.sweep(ctx)
+	if n := testutil.ToFloat64(s.without); n != 0 {
+		t.Errorf("%v keys without expiry after they were mended", n)
+	}
+}
+
+// Whether an epoch that no policy names has a key is not known: it is left alone.
+func TestSweepSparesWhatMayHaveAKey(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	data := redistest.Start(t).Client(t)
+	s, living, _ := sweeper(t, data, data)
+	s.d.Warden.adopted = time.Now().Add(-time.Hour)
+	name := "mayfly:{" + retention.Epoch{Policy: "removed", Start: living.Start - 600_000, Length: 60_000}.String() + "}"
+	data.Set(ctx, name, "v", time.Hour)
+	s.sweep(ctx)
+	if data.Exists(ctx, name).Val() == 0 {
+		t.Error("unlinked although the keyring did not answer")
+	}
+}
+
+// Each primary of a Cluster.
+func TestSweepOfACluster(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	_, cluster := redistest.StartCluster(t, 3, false)
+	s, _, purged := sweeper(t, cluster, redistest.Start(t).Client(t))
+	for shard := range 30 {
+		cluster.Set(ctx, "mayfly:{"+purged.String()+"/00/ip/"+string(rune('a'+shard))+"}", "v", 0)
+	}
+	s.sweep(ctx)
+	if n := testutil.ToFloat64(s.found.WithLabelValues("dead")); n != 30 {
+		t.Errorf("%v of 30 dead chunks found", n)
+	}
+}
