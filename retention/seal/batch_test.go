@@ -59,7 +59,14 @@ func TestEveryFlippedBitOfABatchIsRefused(t *testing.T) {
 	b.Frames = []Frame{w.Seal(ByAddress.AtEdge(), 2, []byte("r")), w.Seal(ByAccount.AtEdge(), 5, []byte("r"))}
 	message := b.Append(nil)
 	head := len(message) - len(b.Frames[0].Segment()) - len(b.Frames[1].Segment())
+	const events = 3 + 7 + 6 + 3 + 8 + 8 + 2 + encapsulatedLength // where the events are declared: they are counted by, no more
+	if message[events] != 1 {
+		t.Fatal("the number of events is elsewhere")
+	}
 	for bit := range 8 * len(message) {
+		if bit/8 == events {
+			continue
+		}
 		if bit/8 > 60 && bit/8 < head-20 && bit%61 != 0 {
 			continue // the encapsulation: a sample of its bits will do
 		}
@@ -93,19 +100,19 @@ func TestMalformedBatchesAreRefused(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(b *Batch){
-		"reordered segments":          func(b *Batch) { b.Frames[0], b.Frames[1] = b.Frames[1], b.Frames[0] },
-		"a segment twice":             func(b *Batch) { b.Frames[1] = b.Frames[0] },
-		"one view only":               func(b *Batch) { b.Frames = b.Frames[:2] },
-		"no events":                   func(b *Batch) { b.Events = 0 },
-		"more events than bytes":      func(b *Batch) { b.Events = 21 },
-		"the view of manifests":       func(b *Batch) { b.Frames[0].Place.View = Manifest.AtEdge() },
-		"a shard out of bounds":       func(b *Batch) { b.Frames[3].Place.Shard = 1 << 24 },
-		"a policy that is none":       func(b *Batch) { b.Epoch.Policy = "Default" },
-		"a start between two epochs":  func(b *Batch) { b.Epoch.Start++ },
-		"an epoch without length":     func(b *Batch) { b.Epoch.Length = 0 },
-		"another encapsulation":       func(b *Batch) { b.Wrap.Encapsulated = b.Wrap.Encapsulated[1:] },
-		"an epoch before 1970":        func(b *Batch) { b.Epoch.Start = -b.Epoch.Length },
-		"an epoch that has no policy": func(b *Batch) { b.Epoch = retention.Epoch{Length: 1000} },
+		"reordered segments":           func(b *Batch) { b.Frames[0], b.Frames[1] = b.Frames[1], b.Frames[0] },
+		"a segment twice":              func(b *Batch) { b.Frames[1] = b.Frames[0] },
+		"one view only":                func(b *Batch) { b.Frames = b.Frames[:2] },
+		"no events":                    func(b *Batch) { b.Events = 0 },
+		"more events than it may have": func(b *Batch) { b.Events = MaxBatchEvents + 1 },
+		"the view of manifests":        func(b *Batch) { b.Frames[0].Place.View = Manifest.AtEdge() },
+		"a shard out of bounds":        func(b *Batch) { b.Frames[3].Place.Shard = 1 << 24 },
+		"a policy that is none":        func(b *Batch) { b.Epoch.Policy = "Default" },
+		"a start between two epochs":   func(b *Batch) { b.Epoch.Start++ },
+		"an epoch without length":      func(b *Batch) { b.Epoch.Length = 0 },
+		"another encapsulation":        func(b *Batch) { b.Wrap.Encapsulated = b.Wrap.Encapsulated[1:] },
+		"an epoch before 1970":         func(b *Batch) { b.Epoch.Start = -b.Epoch.Length },
+		"an epoch that has no policy":  func(b *Batch) { b.Epoch = retention.Epoch{Length: 1000} },
 	} {
 		b := good
 		b.Frames = append([]Frame(nil), good.Frames...)
@@ -117,7 +124,12 @@ func TestMalformedBatchesAreRefused(t *testing.T) {
 	if _, err := ParseBatch(append(message, 0)); !errors.Is(err, ErrBatch) {
 		t.Errorf("a byte too many: %v", err)
 	}
-	if _, err := ParseBatch(append(bytes.Clone(message), make([]byte, MaxBatch)...)); !errors.Is(err, ErrBatch) {
+	w, _ := testPair(t)
+	huge := Batch{Epoch: testEpoch, Wrap: w.Wrap(), Events: 1}
+	for _, view := range Views {
+		huge.Frames = append(huge.Frames, w.Seal(view.AtEdge(), 0, make([]byte, MaxBatch*2/3)))
+	}
+	if _, err := ParseBatch(huge.Append(nil)); !errors.Is(err, ErrBatch) {
 		t.Errorf("a message out of bounds: %v", err)
 	}
 }
@@ -150,8 +162,8 @@ func FuzzParseBatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if b.Events < 1 || b.Events > len(message) || !bytes.Equal(b.Append(nil), message) {
-			t.Fatal("what was accepted has another spelling, or declares more than it can hold")
+		if b.Events < 1 || b.Events > MaxBatchEvents || !bytes.Equal(b.Append(nil), message) {
+			t.Fatal("what was accepted has another spelling, or declares more than it may")
 		}
 	})
 }

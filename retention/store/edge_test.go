@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -357,6 +358,46 @@ func TestEveryFaultOfAnAppendLeavesEachSealedEventOnce(t *testing.T) {
 				written = slices.Concat(written, plain, sealed)
 			}
 			y.check(t, written, true)
+		}
+	})
+}
+
+// What Kafka still has of an epoch whose key is gone opens for nobody, whatever
+// was copied of the keyring.
+func TestASegmentOutlivesItsKeyUnreadable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.mint(t)
+		_, arrived := y.sealed(t, 1, 50, 0)
+		b := arrived[0].Edge
+		keys, err := y.opener.Keys(t.Context(), b.Epoch, b.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader, err := y.opener.EdgeReader(keys[0], b.Wrap)
+		if err == nil {
+			_, err = reader.Open(&b.Frames[0])
+		}
+		if err != nil {
+			t.Fatalf("while the epoch lives: %v", err)
+		}
+		stolen, err := y.node.Fetch(t.Context(), b.Epoch, "private")
+		if err != nil || len(stolen) == 0 {
+			t.Fatal(err)
+		}
+		deadline := b.Epoch.Deadline(y.policy.Window)
+		time.Sleep(time.Until(deadline))
+		if err := y.kek.Advance(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := y.opener.Keys(t.Context(), b.Epoch, b.Key); err == nil {
+			t.Error("the keyring still has the key")
+		}
+		for id, wrapped := range stolen {
+			if _, err := y.kek.Unwrap(deadline, wrapped, []byte(b.Epoch.String()+" "+id)); !errors.Is(err, keyring.ErrDestroyed) {
+				t.Errorf("the copied key is unwrapped: %v", err)
+			}
 		}
 	})
 }
