@@ -214,10 +214,10 @@ func (g *generation) verify() error {
 		case g.identity == "":
 			g.identity = health.Identity
 		case g.identity != health.Identity:
-			g.rewind("redis was restarted or has failed over: reading the last events again", nil)
+			g.replaced("redis was restarted or has failed over: reading the last events again")
 			return errReplaced
 		case g.skewed:
-			g.rewind("clocks differed, so events may have expired too early: reading the last ones again", nil)
+			g.replaced("clocks differed, so events may have expired too early: reading the last ones again")
 			return errReplaced
 		}
 		return nil
@@ -237,7 +237,36 @@ func (g *generation) commit(until time.Time) {
 		}
 		g.refused = backoff{}
 	}
+	if through > 0 {
+		g.writer.Settle(g.positions.history[through-1].when)
+	}
 	g.positions.commit(offsets, through)
+	g.makeGood()
+}
+
+// replaced rewinds because the servers may have lost what was not committed.
+func (g *generation) replaced(why string) {
+	g.writer.Disown()
+	g.lost = g.positions.reached()
+	g.rewind(why, nil)
+}
+
+// makeGood lets look-ups be complete again once all that may have been lost is
+// stored and committed anew. Partitions that went to another process are its affair.
+func (g *generation) makeGood() {
+	if !g.writer.Disowned() {
+		return
+	}
+	for partition, offset := range g.lost {
+		if committed, mine := g.positions.committed[partition]; mine && committed < offset {
+			return
+		}
+	}
+	if err := g.writer.Withdraw(g.ctx); err != nil {
+		return // the next commit tries again
+	}
+	g.lost = nil
+	g.log.Info("what the replaced redis may have lost is stored again")
 }
 
 func (g *generation) rewind(why string, err error) {
@@ -251,6 +280,15 @@ func (p *positions) reach(offsets map[kafkain.Partition]int64, now time.Time) {
 		p.history = p.history[:n-1]
 	}
 	p.history = append(p.history, storedAt{now, offsets})
+}
+
+// reached is how far everything was stored, committed or not.
+func (p *positions) reached() map[kafkain.Partition]int64 {
+	reached := maps.Clone(p.committed)
+	if n := len(p.history); n > 0 {
+		maps.Copy(reached, p.history[n-1].offsets)
+	}
+	return reached
 }
 
 // due gives the latest offsets stored at or before until, without those that are

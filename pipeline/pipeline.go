@@ -59,6 +59,7 @@ type Ingest struct {
 	metrics    *metrics
 	memory     *semaphore.Weighted // Config.Memory bytes, held from decoding to storage
 	current    *generation
+	lost       map[kafkain.Partition]int64 // how far a Redis that was replaced had stored; only generations use it
 
 	mu      sync.Mutex // guards trouble
 	trouble error

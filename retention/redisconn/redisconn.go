@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -75,6 +76,13 @@ func Open(c Config) (redis.UniversalClient, error) {
 				return nil, errors.New("redis.ca_file: holds no certificate")
 			}
 		}
+	}
+	if c.Sentinel == "" && (c.Cluster || len(c.Addrs) > 1) {
+		cluster := options.Cluster()
+		// A replica that has taken over is found within this time, not in a minute:
+		// who only meets a dead master hears of it from nobody.
+		cluster.ClusterStateReloadInterval = time.Second
+		return redis.NewClusterClient(cluster), nil
 	}
 	return redis.NewUniversalClient(options), nil
 }

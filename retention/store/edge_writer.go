@@ -151,7 +151,7 @@ func (w *Writer) sealEdge(sealed *Sealed, of edgeGroup) {
 	if count == 0 {
 		return
 	}
-	g := sealedGroup{deadline: earlier(s.key.Deadline, of.batches[0].Deadline), records: count}
+	g := sealedGroup{sealer: s.sealer, deadline: earlier(s.key.Deadline, of.batches[0].Deadline), records: count}
 	for _, chunk := range slices.SortedFunc(maps.Keys(rows), func(a, b slot) int {
 		return cmp.Or(cmp.Compare(a.view, b.view), cmp.Compare(a.shard, b.shard))
 	}) {
@@ -167,7 +167,7 @@ func (w *Writer) sealEdge(sealed *Sealed, of edgeGroup) {
 		}
 	}
 	s.records += uint64(count)
-	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Writer)
+	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Written)
 	g.manifest = s.Seal(seal.Manifest, 0, w.payload)
 	sealed.groups = append(sealed.groups, g)
 	sealed.Stored += count

@@ -18,12 +18,12 @@ type manifest struct {
 }
 
 // appendManifest encodes: version, records, then per view the frames of each shard.
-func appendManifest(dst []byte, records uint64, shards uint32, w *seal.Writer) []byte {
+func appendManifest(dst []byte, records uint64, shards uint32, written func(seal.View, uint32) uint64) []byte {
 	dst = append(dst, 1)
 	dst = binary.AppendUvarint(dst, records)
 	for _, view := range seal.Views {
 		for s := range shards {
-			dst = binary.AppendUvarint(dst, w.Written(view, s))
+			dst = binary.AppendUvarint(dst, written(view, s))
 		}
 	}
 	return dst

@@ -61,9 +61,12 @@ type Writer struct {
 	sealers map[retention.Epoch]*sealer
 	edge    map[edgeKey]*edgeSealer
 	pending bool // a sealed batch is not appended yet
-	encoder record.Encoder
-	plan    plan
-	payload []byte
+
+	committed time.Time // what was stored until then is not read again
+	disowned  []withdrawal
+	encoder   record.Encoder
+	plan      plan
+	payload   []byte
 }
 
 type sealer struct {
@@ -72,6 +75,7 @@ type sealer struct {
 	layout  layout
 	records uint64
 	made    time.Time
+	claims  []claim // the latest last
 }
 
 // Sealed is what Seal made of some batches, ready to be appended, as often as it takes.
@@ -94,6 +98,7 @@ type Sealed struct {
 }
 
 type sealedGroup struct {
+	sealer   *sealer
 	deadline time.Time
 	records  int
 	frames   []seal.Frame
@@ -187,6 +192,7 @@ func (w *Writer) Append(ctx context.Context, sealed *Sealed) error {
 				}
 				return err
 			}
+			g.sealer.note(time.Now())
 		} else {
 			sealed.Stored -= g.records
 			sealed.Expired += g.records
@@ -278,7 +284,7 @@ func (w *Writer) Forget() {
 }
 
 func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
-	g := sealedGroup{deadline: earlier(s.key.Deadline, e.batches[0].Deadline), records: e.records}
+	g := sealedGroup{sealer: s, deadline: earlier(s.key.Deadline, e.batches[0].Deadline), records: e.records}
 	w.plan.make(s.layout, e)
 	for shard := range s.key.Shards {
 		for rows := range slices.Chunk(w.plan.rowsOf(shard), frameRecords) {
@@ -294,7 +300,7 @@ func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
 	}
 	w.plan.forget()
 	s.records += uint64(e.records)
-	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Writer)
+	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Written)
 	g.manifest = s.Seal(seal.Manifest, 0, w.payload)
 	clear(w.payload[:cap(w.payload)])
 	return g

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ func StartCluster(t testing.TB, masters int, replicas bool) ([]*Server, *redis.C
 	var addrs []string
 	for i := range servers {
 		_, bus, _ := net.SplitHostPort(freeAddr(t))
-		servers[i] = Start(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "1000")
+		servers[i] = Start(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "1000",
+			"--repl-diskless-sync-delay", "0")
 		args = append(args, servers[i].Addr)
 		addrs = append(addrs, servers[i].Addr)
 	}
@@ -36,7 +38,7 @@ func StartCluster(t testing.TB, masters int, replicas bool) ([]*Server, *redis.C
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, DisableIdentity: true})
 	t.Cleanup(func() { _ = client.Close() })
 	deadline := time.Now().Add(20 * time.Second)
-	for !everyMasterServes(client, masters) {
+	for !everyMasterServes(client, masters) || replicas && !everyReplicaFollows(client, masters) {
 		if time.Now().After(deadline) {
 			t.Fatal("the cluster does not come up")
 		}
@@ -44,6 +46,19 @@ func StartCluster(t testing.TB, masters int, replicas bool) ([]*Server, *redis.C
 		client.ReloadState(context.Background())
 	}
 	return servers, client
+}
+
+// everyReplicaFollows: only one that has a copy of its master may take over.
+func everyReplicaFollows(client *redis.ClusterClient, replicas int) bool {
+	var following atomic.Int64
+	err := client.ForEachSlave(context.Background(), func(ctx context.Context, node *redis.Client) error {
+		info, err := node.InfoMap(ctx, "replication").Result()
+		if err == nil && info["Replication"]["master_link_status"] == "up" {
+			following.Add(1)
+		}
+		return err
+	})
+	return err == nil && following.Load() == int64(replicas)
 }
 
 // everyMasterServes asks each master whether it knows the whole cluster.

@@ -27,6 +27,9 @@ type Server struct {
 	Dir  string // its working folder: append-only file, dump.rdb, redis.log
 	args []string
 
+	program string // "" is redis-server
+	config  string // its configuration file, where it has one
+
 	process *os.Process
 	exited  chan struct{} // closed once the process is gone
 }
@@ -49,11 +52,14 @@ func Start(t testing.TB, args ...string) *Server {
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
-	args := append([]string{
-		"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--save", "", "--appendonly", "no",
-		"--logfile", filepath.Join(s.Dir, "redis.log"), "--daemonize", "no",
-	}, s.args...)
-	cmd := exec.Command("redis-server", args...)
+	program := "redis-server"
+	args := []string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--logfile", filepath.Join(s.Dir, "redis.log"), "--daemonize", "no"}
+	if s.program != "" {
+		program, args = s.program, append([]string{s.config}, args...)
+	} else {
+		args = append(append(args, "--save", "", "--appendonly", "no"), s.args...)
+	}
+	cmd := exec.Command(program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, exited := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -68,7 +74,7 @@ func (s *Server) Run(t testing.TB) {
 		}
 	}()
 	if err := <-started; err != nil {
-		t.Fatalf("starting redis-server: %v", err)
+		t.Fatalf("starting %s: %v", program, err)
 	}
 	s.process, s.exited = cmd.Process, exited
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
@@ -80,7 +86,7 @@ func (s *Server) Run(t testing.TB) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("redis-server on %s does not answer", s.Addr)
+			t.Fatalf("%s on %s does not answer", program, s.Addr)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
