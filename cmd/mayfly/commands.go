@@ -14,8 +14,9 @@ import (
 // context that ends at SIGINT or SIGTERM.
 type commands struct {
 	Demo    demo.Cmd   `cmd:"" help:"Everything in one process, with invented traffic: watch addresses arrive, be found, vanish."`
-	Run     RunCmd     `cmd:"" help:"Ingest, warden and desk in one process, against your Kafka and Redis."`
+	Run     RunCmd     `cmd:"" help:"Ingest, compactor, warden and desk in one process, against your Kafka and Redis."`
 	Ingest  IngestCmd  `cmd:"" help:"Kafka into sealed stores: the role that only writes."`
+	Compact CompactCmd `cmd:"" help:"Sealed frames of past epochs into a third of the memory."`
 	Warden  WardenCmd  `cmd:"" help:"Enforce the deadlines: mint and destroy epoch keys."`
 	Desk    DeskCmd    `cmd:"" help:"The API and page for look-ups."`
 	Produce ProduceCmd `cmd:"" help:"Lines of a log into Kafka as connection events."`

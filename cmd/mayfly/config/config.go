@@ -17,6 +17,7 @@ import (
 	"mayfly/pipeline/relay"
 	"mayfly/retention"
 	"mayfly/retention/canary"
+	"mayfly/retention/compactor"
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/redisconn"
@@ -35,6 +36,7 @@ type Config struct {
 	Fields   event.FieldMap     `yaml:"fields" help:"where the topic's JSON has the event's fields (time, account, ip, port, port_end, event, session, since, server, transport, client, outcome, rtt_ms): a key, keys with dots between, or a JSON Pointer; the rest keep their own names"`
 	Ingest   pipeline.Config    `yaml:"ingest"`
 	Relay    relay.Config       `yaml:"relay"`
+	Compact  compactor.Config   `yaml:"compact"`
 	Warden   warden.Config      `yaml:"warden"`
 	Canary   canary.Config      `yaml:"canary"`
 	Desk     abuse.Config       `yaml:"desk"`
@@ -51,6 +53,7 @@ func Default() Config {
 		Keyring:  keyring.DefaultConfig(),
 		Ingest:   pipeline.DefaultConfig(),
 		Relay:    relay.DefaultConfig(),
+		Compact:  compactor.DefaultConfig(),
 		Warden:   warden.DefaultConfig(),
 		Canary:   canary.DefaultConfig(),
 		Desk:     abuse.DefaultConfig(),

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +26,7 @@ import (
 	"mayfly/pipeline/kafkain"
 	"mayfly/retention"
 	"mayfly/retention/canary"
+	"mayfly/retention/compactor"
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/receipts/witness"
@@ -33,13 +36,16 @@ import (
 )
 
 // Roles are what one process does.
-type Roles struct{ Ingest, Warden, Desk bool }
+type Roles struct{ Ingest, Compact, Warden, Desk bool }
 
 // Sections are the parts of the configuration that roles use.
 func (r Roles) Sections() []string {
 	sections := []string{"redis", "keyring", "policies", "log", "desk", "canary"}
 	if r.Ingest {
 		sections = append(sections, "kafka", "fields", "ingest")
+	}
+	if r.Compact {
+		sections = append(sections, "compact")
 	}
 	if r.Warden {
 		sections = append(sections, "warden")
@@ -51,7 +57,7 @@ func (r Roles) Sections() []string {
 }
 
 // All is every role in one process.
-var All = Roles{Ingest: true, Warden: true, Desk: true}
+var All = Roles{Ingest: true, Compact: true, Warden: true, Desk: true}
 
 // Process is one running mayfly, wired together.
 type Process struct {
@@ -68,6 +74,7 @@ type Process struct {
 	reader   *store.Reader
 	ingest   *pipeline.Ingest
 	consumer *kafkain.Consumer
+	compact  *compactor.Compactor
 	Warden   *warden.Warden
 	examiner *Examiner
 	sweeper  *warden.Sweeper
@@ -109,12 +116,18 @@ func New(c config.Config, r Roles, log *zap.Logger, options ...Option) (*Process
 	}
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	steps := []func() error{p.openStore, p.openKeyring}
+	if r.Desk || r.Warden || r.Compact {
+		steps = append(steps, p.openReader)
+	}
 	if r.Desk || r.Warden {
-		steps = append(steps, p.openReader, p.openCanaryKey, func() error { return p.openReceipts(r) }, p.newWitnesses,
+		steps = append(steps, p.openCanaryKey, func() error { return p.openReceipts(r) }, p.newWitnesses,
 			func() error { return p.newMirror(r) })
 	}
 	if r.Ingest {
 		steps = append(steps, p.newIngest)
+	}
+	if r.Compact {
+		steps = append(steps, func() error { return p.newCompactor(r) })
 	}
 	if r.Warden {
 		steps = append(steps, p.newWarden, p.newCanaries, p.newGuard)
@@ -198,6 +211,20 @@ func (p *Process) newIngest() (err error) {
 	return err
 }
 
+// compactMemory is the soft limit of a process that only compacts, where GOMEMLIMIT
+// does not say otherwise.
+const compactMemory = 240 << 20
+
+func (p *Process) newCompactor(r Roles) (err error) {
+	if r == (Roles{Compact: true}) && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(compactMemory)
+	}
+	p.compact, err = compactor.New(p.Config.Compact, compactor.Dependencies{
+		Policies: p.Config.Policies, Units: store.NewCompactor(p.reader), Log: p.log, Registerer: p.Registry,
+	})
+	return err
+}
+
 func (p *Process) newWarden() error {
 	facts, err := p.purgeFacts()
 	if err != nil {
@@ -268,6 +295,9 @@ func (p *Process) Ready() map[string]error {
 		state["ingest"] = p.ingest.Ready()
 		state["kafka"] = p.consumer.Ready()
 	}
+	if p.compact != nil && p.desk == nil {
+		state["compact"] = p.compact.Ready() // no reason to send people to another desk
+	}
 	if p.Warden != nil {
 		state["warden"] = p.Warden.Ready()
 	}
@@ -285,6 +315,9 @@ func (p *Process) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if p.opener != nil {
 		g.Go(func() error { return p.opener.Run(ctx) })
+	}
+	if p.compact != nil {
+		g.Go(func() error { return p.compact.Run(ctx) })
 	}
 	if p.Warden != nil {
 		g.Go(func() error { return p.Warden.Run(ctx) })

@@ -29,7 +29,7 @@ func Run(ctx context.Context, flags config.Flags, r Roles) error {
 	if err != nil {
 		return err
 	}
-	log.Info("mayfly starts", zap.Bool("ingest", r.Ingest), zap.Bool("warden", r.Warden), zap.Bool("desk", r.Desk),
+	log.Info("mayfly starts", zap.Bool("ingest", r.Ingest), zap.Bool("compact", r.Compact), zap.Bool("warden", r.Warden), zap.Bool("desk", r.Desk),
 		zap.Int("policies", len(c.Policies)))
 	err = errors.Join(p.Run(ctx), p.Close())
 	log.Info("mayfly has stopped", zap.Error(err))
