@@ -112,9 +112,16 @@ func (y *system) write(t testing.TB, batches []store.Batch) {
 	}
 }
 
-// check compares look-ups with a filter over what was written.
+// check compares look-ups with a filter over what was written, up to the last of it:
+// on a slow machine epochs begin meanwhile that nobody has minted.
 func (y *system) check(t *testing.T, written []record.Record, complete bool) {
 	t.Helper()
+	var last time.Time // none: all
+	for _, r := range written {
+		if at := time.UnixMilli(r.Time); at.After(last) {
+			last = at
+		}
+	}
 	for _, q := range []store.Query{
 		{Prefix: netip.MustParsePrefix("198.51.100.7/32")},
 		{Prefix: netip.MustParsePrefix("198.51.100.0/24")},
@@ -125,6 +132,7 @@ func (y *system) check(t *testing.T, written []record.Record, complete bool) {
 		{Prefix: netip.MustParsePrefix("203.0.113.1/32")},
 		{Account: "user7"}, {Account: "nobody"},
 	} {
+		q.To = last
 		var want []record.ID
 		for _, r := range written {
 			if q.Account != "" && r.Account == q.Account || q.Account == "" && q.Prefix.Contains(r.Address.Reveal()) {

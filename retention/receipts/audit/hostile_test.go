@@ -66,12 +66,13 @@ func nthID(i int) string { return key(retention.Epoch{}, i).ID }
 // end, is not judged for hours.
 func TestHostileEntries(t *testing.T) {
 	t.Parallel()
-	second := &receipts.Policy{Name: "web", Window: time.Second, Length: time.Second, First: -9_000_000_000_000}
+	second := receipts.Policy{Name: "web", Window: time.Second, Length: time.Second, First: -9_000_000_000_000}
 	t.Run("too many epochs", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			a := newAuthor(t)
-			a.record(second)
+			p := second // recording stamps it
+			a.record(&p)
 			if _, err := Verify([]string{a.dir}, a.options()); err == nil || !strings.Contains(err.Error(), "narrow --from and --to") {
 				t.Errorf("gave %v", err)
 			}
@@ -94,7 +95,7 @@ func TestHostileEntries(t *testing.T) {
 	t.Run("beyond the end of time", func(t *testing.T) {
 		t.Parallel()
 		for _, first := range []int64{math.MaxInt64, math.MinInt64, 9_223_372_036_854_000} {
-			p := *second
+			p := second
 			p.First = first / 1000 * 1000
 			if _, err := receipts.Marshal(&p); err == nil {
 				t.Errorf("a policy from %d on is taken", first)
