@@ -182,7 +182,7 @@ func TestALossIsCountedAndSaid(t *testing.T) {
 				t.Errorf("%d units, %v", len(units), err)
 			}
 			for _, u := range units {
-				memory.DropBlock(u.Place)
+				memory.DropBlocks(u.Place)
 			}
 			y.write(t, time.Now().Add(-7*time.Minute), 10)
 		}()

@@ -171,15 +171,11 @@ func (m *Memory) DropCold(place seal.Place) {
 	delete(m.cold, place)
 }
 
-// DropBlock loses one block of a place's current generation, and reports whether there was one.
-func (m *Memory) DropBlock(place seal.Place) bool {
+// DropBlocks loses the blocks of a place's current generation, and leaves its head.
+func (m *Memory) DropBlocks(place seal.Place) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if g := m.cold[place]; g != nil {
-		for name := range g.blocks[g.head.Generation] {
-			delete(g.blocks[g.head.Generation], name)
-			return true
-		}
+		delete(g.blocks, g.head.Generation)
 	}
-	return false
 }
