@@ -189,7 +189,7 @@ func fillShard(t testing.TB, s *servers) *shardOf {
 		t.Fatal(err)
 	}
 	writer := store.NewWriter(ring, log)
-	records := reference(t, fullShard/partitions*partitions)
+	records := reference(t, fullShard/partitions*partitions, "short8")
 	slices.SortFunc(records, func(a, b record.Record) int { return cmp.Compare(a.ID.Offset, b.ID.Offset) })
 	shard := &shardOf{reader: store.NewReader(retention.Policies{p}, keyring.NewOpener(ring, kek, zap.NewNop()), log)}
 	for part := range slices.Chunk(records, perFlush) {
