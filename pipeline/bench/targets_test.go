@@ -45,7 +45,6 @@ func (c *comparison) goals() []goal {
 	if l := c.Live; l != nil {
 		follows := fmt.Sprintf("at %s events/s: ", short(float64(l.Rate)))
 		goals = append(goals,
-			most(follows+"seconds behind the producer", 3, l.Ingest.Seconds-l.Produced),
 			most(follows+"CPU µs per event", 1, l.Ingest.CPUMicros),
 			most(follows+"peak RSS MB", 256, l.Ingest.PeakMB),
 			most(follows+"in Kafka until found, p50 s", 1.5, l.Freshness.P50),

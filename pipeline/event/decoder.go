@@ -19,6 +19,7 @@ type Decoder struct {
 	keys keySet
 	// What came after each key of the messages before; see guess.
 	guesses [len(fieldNames) + 1][2]guess
+	dates   dates
 	// text holds strings that had escapes, once they are resolved. Strings of
 	// the event point into it, so it is only ever appended to within a message.
 	text []byte

@@ -30,9 +30,9 @@ func (d *Decoder) setText(f field, text string, s shape) {
 	e, ok := d.event, false
 	switch f {
 	case fieldTime:
-		e.Time, ok = parseInstant(text)
+		e.Time, ok = d.dates.parseInstant(text)
 	case fieldSince:
-		e.Since, ok = parseInstant(text)
+		e.Since, ok = d.dates.parseInstant(text)
 	case fieldAccount:
 		e.Account, ok = text, text != "" && len(text) <= MaxAccount && clean(text, s)
 	case fieldIP:

@@ -11,22 +11,26 @@ const (
 	maxInstant = 253402300799999
 )
 
+// dates remembers the date that was read last: the next one is mostly the same,
+// and counting its days takes half of what reading a time takes.
+type dates struct {
+	text string // YYYY-MM-DD; its bytes are the decoder's own
+	days int64  // since 1970
+	own  [10]byte
+}
+
 // parseInstant reads an RFC 3339 time and gives Unix milliseconds, rounded down.
 // It takes what time.Parse takes with time.RFC3339, less its leniencies (a
 // comma before the fraction, an hour of one digit, an offset of a day).
-func parseInstant(s string) (int64, bool) {
-	if len(s) < len("2006-01-02T15:04:05Z") ||
-		s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+func (d *dates) parseInstant(s string) (int64, bool) {
+	if len(s) < len("2006-01-02T15:04:05Z") || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
 		return 0, false
 	}
-	century, years := two(s, 0), two(s, 2)
-	month, day := two(s, 5), two(s, 8)
+	if d.text != s[:10] && !d.read(s) {
+		return 0, false
+	}
 	hour, minute, second := two(s, 11), two(s, 14), two(s, 17)
-	if century > 99 || years > 99 || month-1 > 11 || hour > 23 || minute > 59 || second > 59 {
-		return 0, false
-	}
-	year := century*100 + years
-	if day-1 >= daysIn(year, month) {
+	if hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
 	fraction, rest, ok := parseFraction(s[19:])
@@ -37,9 +41,25 @@ func parseInstant(s string) (int64, bool) {
 	if !ok {
 		return 0, false
 	}
-	seconds := daysSince1970(year, month, day)*86400 + int64(hour*3600+minute*60+second) - offset
+	seconds := d.days*86400 + int64(hour*3600+minute*60+second) - offset
 	ms := seconds*1000 + fraction
 	return ms, minInstant <= ms && ms <= maxInstant
+}
+
+// read reads the date that s begins with.
+func (d *dates) read(s string) bool {
+	century, years, month, day := two(s, 0), two(s, 2), two(s, 5), two(s, 8)
+	if s[4] != '-' || s[7] != '-' || century > 99 || years > 99 || month-1 > 11 {
+		return false
+	}
+	year := century*100 + years
+	if day-1 >= daysIn(year, month) {
+		return false
+	}
+	d.days = daysSince1970(year, month, day)
+	copy(d.own[:], s)
+	d.text = view(d.own[:])
+	return true
 }
 
 // two reads two digits at s[i:]; more than 99 where there are none.

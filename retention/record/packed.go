@@ -116,9 +116,16 @@ func (e *Encoder) appendPacked(dst []byte, column []string, p packing) []byte {
 				packer.add(uint64(e.codes[value[i]]), p.width)
 			}
 		default:
+			word, filled := uint64(0), 0 // an id is mostly one or two words
 			for _, place := range e.places {
-				packer.add(uint64(e.codes[value[place]]), p.width)
+				if filled+p.width > 64 {
+					packer.add(word, filled)
+					word, filled = 0, 0
+				}
+				word |= uint64(e.codes[value[place]]) << filled
+				filled += p.width
 			}
+			packer.add(word, filled)
 		}
 	}
 	return packer.end()

@@ -1,6 +1,9 @@
 package record
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"unsafe"
+)
 
 // A column of strings is written in the first of these forms that fits it.
 const (
@@ -49,6 +52,20 @@ const (
 type dictionary struct {
 	seed  maphash.Seed
 	slots [2 * (maxValues + 1)]byte // number of the value, counting from 1; 0: none
+	// Where values lie that were found before: who writes a slab has each word of it
+	// once, and the address tells as much as the text, which is further away.
+	near [64]place
+}
+
+type place struct {
+	text   *byte
+	length int // and 1; 0: none
+	number uint64
+}
+
+func (d *dictionary) place(value string) *place {
+	at := unsafe.StringData(value)
+	return &d.near[uintptr(unsafe.Pointer(at))*0x9e3779b1>>8%uintptr(len(d.near))]
 }
 
 // buildDictionary fills e.values, and e.numbers with each row's, or reports that
@@ -63,12 +80,13 @@ func (e *Encoder) buildDictionary(column []string) bool {
 	e.values = e.values[:0]
 	numbers := resize(&e.numbers, len(column))
 	most := max(min(maxValues, len(column)/2), 1)
-	previous, number := "", uint64(0)
+	clear(d.near[:])
 	for i, value := range column {
 		if i == trialRows && len(e.values) > trialRows*15/16 {
 			return false
 		}
-		if i == 0 || value != previous {
+		near := d.place(value)
+		if near.text != unsafe.StringData(value) || near.length != len(value)+1 {
 			slot := maphash.String(d.seed, value) % uint64(len(d.slots))
 			for d.slots[slot] != 0 && e.values[d.slots[slot]-1] != value {
 				slot = (slot + 1) % uint64(len(d.slots))
@@ -80,9 +98,9 @@ func (e *Encoder) buildDictionary(column []string) bool {
 				e.values = append(e.values, value)
 				d.slots[slot] = byte(len(e.values))
 			}
-			previous, number = value, uint64(d.slots[slot]-1)
+			*near = place{unsafe.StringData(value), len(value) + 1, uint64(d.slots[slot] - 1)}
 		}
-		numbers[i] = number
+		numbers[i] = near.number
 	}
 	e.numbers = numbers
 	return true
