@@ -22,7 +22,7 @@ fmt: ## format the code and its imports
 fuzz: ## each fuzz target for FUZZTIME, 5s
 	@.ci/fuzz $(or $(FUZZTIME),5s)
 
-bench: ## ingest beside kafka-go's Reader; BENCHFLAGS: -events, -rounds, -results, -profiles
+bench: ## ingest beside kafka-go and rsyslog; BENCHFLAGS: -events, -rounds, -rate, -live, -results, -profiles
 	go test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -timeout 30m ./pipeline/bench $(BENCHFLAGS)
 
 microbench: ## the small benchmarks whose name matches BENCH
