@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,4 +68,20 @@ func FuzzMentioned(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, payload []byte, subject uint32) {
 		_ = Mentioned(payload, subject, func(uint32) {})
 	})
+}
+
+// A dictionary knows values by where they lie: equal ones in many places, none at all,
+// and what lies in the same place but is shorter.
+func TestADictionaryTellsPlacesApart(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	text := "edge-10"
+	records := randomRecords(6, 200)
+	for i := range records {
+		records[i].Server = []string{text, text[:6], "", strings.Clone(text), text[5:], "edge-10"[:i%2]}[i%6]
+	}
+	back, err := Decode(nil, e.Append(nil, records, all(records)))
+	if err != nil || !cmp.Equal(records, back, exact) {
+		t.Fatalf("%d records came back, %v", len(back), err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -485,4 +486,48 @@ func clone(batches []store.Batch) []store.Batch {
 		copied[i].Records = slices.Clone(copied[i].Records)
 	}
 	return copied
+}
+
+// counting counts the chunks that are read.
+type counting struct {
+	*store.Memory
+	chunks atomic.Int64
+}
+
+func (c *counting) Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error) {
+	c.chunks.Add(int64(len(places)))
+	return c.Memory.Chunks(ctx, places)
+}
+
+// Of an account that has one address a look-up reads two chunks an epoch: where
+// it is mentioned, and where its records are.
+func TestALookUpByAccountReadsTheShardsThatMentionIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &counting{Memory: store.NewMemory()}
+		y := newSystem(t, s)
+		y.mint(t)
+		records, batches := y.events(1, 400)
+		for i := range batches {
+			for j := range batches[i].Records {
+				r := &batches[i].Records[j]
+				if r.Account == "user7" {
+					r.Address = records[0].Address
+				}
+			}
+		}
+		y.write(t, batches)
+		s.chunks.Store(0)
+		answer, err := y.reader.Find(t.Context(), store.Query{Account: "user7"})
+		if err != nil || len(answer.Records) == 0 {
+			t.Fatalf("%d records, %v", len(answer.Records), err)
+		}
+		epochs := map[retention.Epoch]bool{}
+		for _, r := range answer.Records {
+			epochs[y.policy.EpochAt(time.UnixMilli(r.Time))] = true
+		}
+		if most := int64(len(y.policy.Live(time.Now())) + len(epochs)); s.chunks.Load() > most {
+			t.Errorf("%d chunks were read, want at most %d", s.chunks.Load(), most)
+		}
+	})
 }
