@@ -225,6 +225,7 @@ func (o *Opener) Run(ctx context.Context) error {
 	var asking sync.WaitGroup
 	asking.Go(func() { o.watch(ctx) }) // a node that hangs holds up no key's end
 	defer asking.Wait()
+	advanced, advancing := make(chan error, 1), false // nor does an engine that has the key-encryption key
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -237,7 +238,14 @@ func (o *Opener) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			o.sweep(now)
-			if err := o.kek.Advance(now); err != nil {
+			if advancing {
+				o.erase()
+				continue
+			}
+			advancing = true
+			asking.Go(func() { advanced <- o.kek.Advance(now) })
+		case err := <-advanced:
+			if advancing = false; err != nil {
 				o.log.Error("key-encryption key not advanced: due epochs could still be unwrapped", zap.Error(err))
 			}
 			o.erase()

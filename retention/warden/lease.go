@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -138,8 +139,9 @@ func (w *Warden) standBy(ctx context.Context, now time.Time) error {
 		}
 	}
 	var errs []error
+	advanced := sync.OnceValue(func() error { return w.advance()() })
 	for _, s := range w.dueSoon(now) {
-		if err := w.standByFor(ctx, s, now); err != nil {
+		if err := w.standByFor(ctx, s, now, advanced); err != nil {
 			errs = append(errs, fmt.Errorf("epoch %v: %w", s.Epoch, err))
 		}
 	}
@@ -164,7 +166,7 @@ func (w *Warden) dueSoon(now time.Time) []*Status {
 	return due
 }
 
-func (w *Warden) standByFor(ctx context.Context, s *Status, now time.Time) error {
+func (w *Warden) standByFor(ctx context.Context, s *Status, now time.Time, advanced func() error) error {
 	deadline := w.look(s).Deadline
 	if deadline.After(now) { // its receipt may have to name its keys
 		keys, err := w.d.Keyring.Public(ctx, s.Epoch)
@@ -188,7 +190,7 @@ func (w *Warden) standByFor(ctx context.Context, s *Status, now time.Time) error
 	case now.Sub(deadline) <= w.config.Lease:
 		return nil // the active warden's, for now
 	}
-	if err := w.purge(ctx, s); err != nil {
+	if err := w.purge(ctx, s, advanced); err != nil {
 		return err
 	}
 	return w.record(ctx, s)

@@ -72,6 +72,8 @@ type Warden struct {
 	name string
 	turn chan struct{} // it has become active
 
+	advancing, minting beside // the purges
+
 	enrolling sync.Mutex // guards enrolled: the policies are logged once
 	enrolled  bool
 }
@@ -118,6 +120,7 @@ const repairEvery = 10 * time.Second
 // wait for the repair of older epochs.
 func (w *Warden) Run(ctx context.Context) error {
 	var g errgroup.Group
+	defer w.minting.end()
 	wait := w.hold(ctx)
 	g.Go(func() error { return w.keepHolding(ctx, wait) })
 	g.Go(func() error { return w.repair(ctx) })
@@ -129,13 +132,10 @@ func (w *Warden) Run(ctx context.Context) error {
 			continue
 		}
 		// Side by side: a purge that waits for a node keeps no new epoch waiting.
-		var minted error
-		var minting sync.WaitGroup
-		minting.Go(func() { minted = w.mintPresent(ctx, now) })
+		minted := w.minting.start(func() error { return w.mintPresent(ctx, now) })
 		orphans := w.collect(now)
 		err := errors.Join(w.purgeDue(ctx, now), w.account(ctx, orphans, now))
-		minting.Wait()
-		err = errors.Join(err, minted)
+		err = errors.Join(err, minted())
 		w.settle(now, err)
 		w.pause(ctx, w.next(now, err != nil))
 	}
@@ -357,12 +357,17 @@ func shardsFor(records uint64) uint32 {
 
 // purgeDue purges every epoch whose deadline has come.
 func (w *Warden) purgeDue(ctx context.Context, now time.Time) error {
+	due := w.due(now)
+	if len(due) == 0 {
+		return nil
+	}
+	advanced := w.advance()
 	var g errgroup.Group
 	g.SetLimit(8)
-	for _, s := range w.due(now) {
+	for _, s := range due {
 		g.Go(func() error {
 			if seen := w.look(s); !seen.Purged || seen.seen {
-				if err := w.purge(ctx, s); err != nil {
+				if err := w.purge(ctx, s, advanced); err != nil {
 					return fmt.Errorf("purging epoch %v: %w", s.Epoch, err)
 				}
 			}
@@ -387,11 +392,18 @@ func (w *Warden) due(now time.Time) []*Status {
 	return due
 }
 
+// advance moves the key-encryption key on, once for all epochs that are due.
+func (w *Warden) advance() (advanced func() error) {
+	return w.advancing.start(func() error {
+		defer secret.Collect()
+		return w.d.KEK.Advance(time.Now())
+	})
+}
+
 // purge ends an epoch: key-encryption key, keys on every node, caches, chunks;
 // then it verifies.
-func (w *Warden) purge(ctx context.Context, s *Status) error {
+func (w *Warden) purge(ctx context.Context, s *Status, advanced func() error) error {
 	window := w.look(s).Deadline.Sub(s.Epoch.StartTime())
-	advanced := w.d.KEK.Advance(time.Now()) // its failure must not spare the rest
 	if keys, err := w.d.Keyring.Public(ctx, s.Epoch); err == nil {
 		w.saw(s.Epoch, keys)
 	}
@@ -399,7 +411,7 @@ func (w *Warden) purge(ctx context.Context, s *Status) error {
 	w.d.Forget(s.Epoch)
 	secret.Collect() // what minting and this process's caches have dropped
 	unlinked := w.d.Store.Unlink(ctx, s.Epoch, w.look(s).keys)
-	if err := errors.Join(advanced, destroyed, unlinked); err != nil {
+	if err := errors.Join(advanced(), destroyed, unlinked); err != nil {
 		return err
 	}
 	if answering, holding := w.d.Keyring.Holding(ctx, s.Epoch); answering < w.d.Keyring.Nodes() || holding > 0 {

@@ -28,7 +28,8 @@ type post struct {
 	metrics *prometheus.Registry
 	stop    func()
 
-	receipts warden.Receipts // or nil
+	receipts warden.Receipts               // or nil
+	wrap     func(keyring.KEK) keyring.KEK // or nil
 }
 
 // blocking is a store whose Unlink can be made to fail.
@@ -90,8 +91,12 @@ func (p *post) runWith(t *testing.T, policies ...retention.Policy) {
 		t.Fatal(err)
 	}
 	p.metrics = prometheus.NewRegistry()
+	var used keyring.KEK = kek
+	if p.wrap != nil {
+		used = p.wrap(kek)
+	}
 	p.Warden, err = warden.New(warden.DefaultConfig(), warden.Dependencies{
-		Policies: policies, Keyring: p.ring, KEK: kek, Store: p.store,
+		Policies: policies, Keyring: p.ring, KEK: used, Store: p.store,
 		Records:    func(context.Context, retention.Epoch) (uint64, error) { return 1_000_000, nil },
 		Forget:     func(retention.Epoch) {},
 		Receipts:   p.receipts,
