@@ -219,6 +219,32 @@ func TestCompactedRecordsLeaveTheHotTier(t *testing.T) {
 	}
 }
 
+// Who looks whether anything remains of an epoch also sees what was compacted.
+func TestGenerationsAreRemains(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		memory := store.NewMemory()
+		y := newSystem(t, memory)
+		y.mint(t)
+		_, batches := y.events(1, 300)
+		y.write(t, batches)
+		units, _, err := y.compactor(memory).Units(ctx, batches[0].Epoch)
+		if err != nil || len(units) == 0 {
+			t.Fatal(err)
+		}
+		places := []seal.Place{units[0].Place}
+		none, err := y.reader.Remains(ctx, batches[0].Epoch, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y.mustCompact(t)
+		if n, err := y.reader.Remains(ctx, batches[0].Epoch, places); err != nil || n != none+1 {
+			t.Fatalf("%d remains beside the directory's, want the generation; %v", n-none, err)
+		}
+	})
+}
+
 // What producers have sealed is judged by readers, so it stays as it came.
 func TestWhatWasSealedAtTheEdgeStaysHot(t *testing.T) {
 	t.Parallel()

@@ -83,5 +83,14 @@ func (r *Reader) Remains(ctx context.Context, epoch retention.Epoch, places []se
 	for _, frames := range chunks {
 		remains += len(frames)
 	}
+	heads, err := r.store.Heads(ctx, places)
+	if err != nil {
+		return 0, fmt.Errorf("looking for remains: %w", err)
+	}
+	for _, head := range heads {
+		if head.Bytes != nil {
+			remains++
+		}
+	}
 	return remains, nil
 }
