@@ -17,6 +17,8 @@
 // user on a keyring node, with the events of policies whose keys it may use:
 //
 //	ACL SETUSER edge on >… resetkeys %R~mayfly:key:public:* -@all +hgetall +hello +ping
+//
+// deploy/keyring.acl has it beside those of the other roles.
 package edge
 
 import (

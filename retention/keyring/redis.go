@@ -72,11 +72,14 @@ func scriptKeys(epoch retention.Epoch) []string {
 func (n *RedisNode) Publish(ctx context.Context, epoch retention.Epoch, deadline time.Time, contents Contents) error {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
+	script, keys := publishScript, scriptKeys(epoch)
 	args := []any{epoch.Start, deadline.UnixMilli()}
-	// A writer may not touch private keys, so its script does not name them.
-	script, keys := publishWrapScript, []string{partKey(epoch, partPublic), partKey(epoch, partWraps), markKey(epoch)}
-	if len(contents[partPublic]) > 0 {
-		script, keys = publishScript, scriptKeys(epoch)
+	if len(contents[partPublic]) == 0 {
+		// A writer may not touch private keys, and only read public ones: who can write
+		// those has others seal to its own. The keys that a script is called with must
+		// be writable, so they are arguments, and a node is a standalone server.
+		script, keys = publishWrapScript, []string{partKey(epoch, partWraps)}
+		args = append(args, partKey(epoch, partPublic), markKey(epoch))
 	}
 	for i, part := range parts {
 		for field, value := range contents[part] {
