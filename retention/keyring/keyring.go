@@ -56,7 +56,7 @@ type Public struct {
 // Keyring is the client of all nodes. It is safe for concurrent use.
 type Keyring struct {
 	nodes []Node
-	drawn sync.Map // by epoch: keys that were announced and that no node has taken yet
+	drawn sync.Map // by epoch: keys that were drawn and that no node has taken yet
 }
 
 // New makes a keyring of at least one node.
@@ -145,30 +145,40 @@ func (k *Keyring) MintKnowing(ctx context.Context, epoch retention.Epoch, deadli
 	return contents.publics(epoch)
 }
 
-// drawn is a key that was announced, its private half wrapped.
+// drawn is a key that no node has yet, its private half wrapped.
 type drawn struct {
-	public  Public
-	private []byte
+	public    Public
+	private   []byte
+	announced bool
 }
 
-// draw makes and announces a key. One that was announced and that no node took is
-// offered again: were another drawn, the first would look like one that was lost.
+// draw makes and announces a key. One that could not be announced in full, or that
+// no node took, is offered again: were another drawn, the first, which may be logged
+// already, would look like one that was lost.
 func (k *Keyring) draw(epoch retention.Epoch, deadline time.Time, kek KEK,
 	had func() bool, shards func() uint32, announce func(Public) error,
 ) (drawn, error) {
-	if d, again := k.drawn.Load(epoch); again {
-		return d.(drawn), nil
+	var d drawn
+	if before, again := k.drawn.Load(epoch); again {
+		d = before.(drawn)
+	} else {
+		successor := had()
+		var err error
+		if d.public, d.private, err = newEntry(epoch, deadline, shards(), kek); err != nil {
+			return drawn{}, err
+		}
+		d.public.Successor = successor
+		if before, raced := k.drawn.LoadOrStore(epoch, d); raced {
+			d = before.(drawn)
+		}
 	}
-	successor := had()
-	public, private, err := newEntry(epoch, deadline, shards(), kek)
-	if err != nil {
+	if d.announced {
+		return d, nil
+	}
+	if err := announce(d.public); err != nil {
 		return drawn{}, err
 	}
-	public.Successor = successor
-	if err := announce(public); err != nil {
-		return drawn{}, err
-	}
-	d := drawn{public, private}
+	d.announced = true
 	k.drawn.Store(epoch, d)
 	return d, nil
 }

@@ -134,6 +134,10 @@ func (w *Warden) announce(ctx context.Context, s *Status, key keyring.Public) er
 		w.mu.Unlock()
 		return keyring.ErrDestroyed
 	}
+	if slices.ContainsFunc(s.keys, func(k keyring.Public) bool { return k.ID == key.ID }) {
+		w.mu.Unlock()
+		return nil // it is in the log; what comes after that has failed
+	}
 	if now.Before(s.account.hold) {
 		w.mu.Unlock()
 		return errHeld

@@ -282,6 +282,32 @@ func TestALossIsNoBeginning(t *testing.T) {
 	})
 }
 
+// A store that is away when an epoch begins is no loss: the key that was logged
+// before it could be opened there is the one that is minted, and is logged once.
+func TestAnOutageIsNoLoss(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := written(t, dir)
+		time.Sleep(policy.Epoch)
+		p.store.closed.Store(true)
+		time.Sleep(3 * policy.Epoch)
+		p.store.closed.Store(false)
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		for _, epoch := range policy.Live(time.Now()) {
+			keys, err := p.ring.Public(t.Context(), epoch)
+			if err != nil || len(keys) != 1 || keys[0].Successor {
+				t.Fatalf("epoch %v has the keys %v, %v", epoch, keys, err)
+			}
+			if n := strings.Count(receiptstest.Text(t, dir), keys[0].ID.String()); n != 1 {
+				t.Errorf("a key is logged %d times", n)
+			}
+		}
+		p.stop()
+	})
+}
+
 // A window that is lengthened after every mark was lost: what was purged, or was to
 // be, stays so, and only epochs that begin later live longer.
 func TestALengthenedWindowReachesWhatBeginsLater(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,8 @@ type blocking struct {
 	mu        sync.Mutex
 	err       error
 	shortened int // calls of Shorten
+
+	closed atomic.Bool // it is away: nothing is opened
 }
 
 func (b *blocking) Shorten(ctx context.Context, key keyring.Public, deadline time.Time) error {
@@ -45,6 +48,13 @@ func (b *blocking) Shorten(ctx context.Context, key keyring.Public, deadline tim
 	defer b.mu.Unlock()
 	b.shortened++
 	return b.Memory.Shorten(ctx, key, deadline)
+}
+
+func (b *blocking) Open(ctx context.Context, key keyring.Public) error {
+	if b.closed.Load() {
+		return errors.New("connection refused")
+	}
+	return b.Memory.Open(ctx, key)
 }
 
 func (b *blocking) block(err error) {
