@@ -22,8 +22,7 @@ import (
 // or only from destroying there.
 type cord struct {
 	*keyring.MemoryNode
-	cut, blunt atomic.Bool
-	hoards     bool // keys never expire by themselves
+	cut, blunt, hoards atomic.Bool // hoards: keys never expire by themselves
 }
 
 var errCut = errors.New("connection reset by peer")
@@ -32,7 +31,7 @@ func (c *cord) Publish(ctx context.Context, e retention.Epoch, d time.Time, f ke
 	if c.cut.Load() {
 		return errCut
 	}
-	if c.hoards {
+	if c.hoards.Load() {
 		d = d.Add(1000 * time.Hour)
 	}
 	return c.MemoryNode.Publish(ctx, e, d, f)
@@ -186,7 +185,7 @@ func TestAStandbyPurgesWhatTheActiveOneCannot(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir()}
 	synctest.Test(t, func(t *testing.T) {
 		p := both(t, dirs)
-		p.cords[1].hoards = true
+		p.cords[1].hoards.Store(true)
 		time.Sleep(policy.Window + time.Second)
 		p.cords[1].blunt.Store(true)
 		time.Sleep(5 * policy.Epoch)
