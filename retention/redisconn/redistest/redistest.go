@@ -26,6 +26,7 @@ type Server struct {
 	Addr string
 	Dir  string // its working folder: append-only file, dump.rdb, redis.log
 	args []string
+	env  []string // besides this process's own
 
 	program string // "" is redis-server
 	config  string // its configuration file, where it has one
@@ -39,13 +40,18 @@ type Server struct {
 // and the reason is noted; with CI=true it fails.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		missing(t)
-	}
-	s := &Server{Addr: freeAddr(t), Dir: t.TempDir(), args: args}
+	s := prepare(t, args)
 	s.Run(t)
 	t.Cleanup(s.Kill)
 	return s
+}
+
+func prepare(t testing.TB, args []string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		missing(t, "no redis-server on the PATH (Debian: apt-get install redis-server)")
+	}
+	return &Server{Addr: freeAddr(t), Dir: t.TempDir(), args: args}
 }
 
 // Run starts the server, again after Kill on the same address and folder.
@@ -60,6 +66,7 @@ func (s *Server) Run(t testing.TB) {
 		args = append(append(args, "--save", "", "--appendonly", "no"), s.args...)
 	}
 	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, exited := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -100,6 +107,26 @@ func (s *Server) Kill() {
 	_ = s.process.Kill()
 	<-s.exited
 	s.process = nil
+}
+
+// PID is the server's process id, for who looks into its memory.
+func (s *Server) PID() int { return s.process.Pid }
+
+// Suspend stops the server in the middle of whatever it does, as a frozen virtual
+// machine is stopped, until Resume or the end of the test.
+func (s *Server) Suspend(t testing.TB) {
+	t.Helper()
+	if err := s.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatalf("suspending redis-server: %v", err)
+	}
+}
+
+// Resume lets a suspended server go on.
+func (s *Server) Resume(t testing.TB) {
+	t.Helper()
+	if err := s.process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatalf("resuming redis-server: %v", err)
+	}
 }
 
 // Client opens a client that is closed with the test.
@@ -152,9 +179,8 @@ func freeAddr(t testing.TB) string {
 	return ""
 }
 
-func missing(t testing.TB) {
+func missing(t testing.TB, reason string) {
 	t.Helper()
-	const reason = "no redis-server on the PATH (Debian: apt-get install redis-server)"
 	if os.Getenv("CI") == "true" {
 		t.Fatal(reason)
 	}
