@@ -1,7 +1,7 @@
 GOTOOL = go tool -modfile=tools.mod
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary ./mayfly, as it is released: the runtime erases keys
 	GOEXPERIMENT=runtimesecret go build -trimpath -o mayfly ./cmd/mayfly
@@ -25,8 +25,17 @@ fuzz: ## each fuzz target for FUZZTIME, 5s
 bench: ## ingest beside kafka-go and rsyslog; BENCHFLAGS: -events, -rounds, -rate, -live, -results, -profiles
 	go test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -timeout 30m ./pipeline/bench $(BENCHFLAGS)
 
+bench-residue: ## what is left of an address: SET … EX and Mayfly, counted alike
+	go test -run '^$$' -bench '^BenchmarkResidue$$' -benchtime 1x -timeout 10m ./cmd/mayfly/guarantee
+
+bench-purge: ## from the deadline to the verified purge, with ingest running and with no warden
+	go test -run '^$$' -bench '^BenchmarkPurge$$' -benchtime 1x -timeout 10m ./cmd/mayfly/guarantee
+
+mutants: ## take out each protection in a copy: its case must fail; MUTANTS matches names
+	go test -v -run '^TestMutants$$' -timeout 90m ./cmd/mayfly/guarantee -mutants '$(or $(MUTANTS),.)'
+
 microbench: ## the small benchmarks whose name matches BENCH
-	go test -run '^$$' -bench '$(or $(BENCH),.)' -skip '^BenchmarkIngest$$' -benchmem ./...
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -skip '^Benchmark(Ingest|Residue|Purge)$$' -benchmem ./...
 
 example: ## write deploy/mayfly.example.yaml anew
 	go run ./cmd/mayfly config example > deploy/mayfly.example.yaml
@@ -37,4 +46,4 @@ demo: ## everything in one process, on localhost
 clean: ## remove what was built
 	rm -f mayfly coverage.out
 
-.PHONY: help build test quick lint fmt fuzz bench microbench example demo clean
+.PHONY: help build test quick lint fmt fuzz bench bench-residue bench-purge mutants microbench example demo clean
