@@ -123,11 +123,12 @@ func (f *facts) judgeServer(to *Findings, skew time.Duration) {
 	f.judgeClock(to, skew)
 	policy, evicted := f.info["maxmemory_policy"], f.info["evicted_keys"]
 	const keep = "set maxmemory-policy noeviction and give it memory: what is evicted is missing from look-ups (complete: false)"
+	const reset = "; then CONFIG RESETSTAT"
 	switch {
 	case policy == "":
 		to.Add(Eviction, Unattested, "maxmemory-policy is not told", info)
 	case cmp.Or(evicted, "0") != "0":
-		to.Add(Eviction, Warn, evicted+" keys were evicted before their time", keep)
+		to.Add(Eviction, Fail, evicted+" keys were evicted before their time since the server started", keep+reset)
 	case policy != "noeviction" && f.info["maxmemory"] != "0":
 		to.Add(Eviction, Warn, "maxmemory-policy "+policy, keep)
 	default:

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -263,6 +264,31 @@ func TestAttestData(t *testing.T) {
 	want[keyring.Eviction] = keyring.Pass
 	if diff := cmp.Diff(want, verdictsOf(keyring.AttestData(t.Context(), client, attestSkew)[0].Findings)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What a server has evicted is lost, whatever it is set to now.
+func TestAttestEvicted(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	client := redistest.Start(t).Client(t)
+	client.Set(ctx, "k", strings.Repeat("x", 1<<16), time.Hour)
+	client.ConfigSet(ctx, "maxmemory-policy", "volatile-ttl")
+	if err := client.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Set(ctx, "another", "v", time.Hour) // makes room first
+	client.ConfigSet(ctx, "maxmemory", "0")
+	client.ConfigSet(ctx, "maxmemory-policy", "noeviction")
+	look := func() keyring.Verdict {
+		return verdictsOf(keyring.AttestData(ctx, client, attestSkew)[0].Findings)[keyring.Eviction]
+	}
+	if got := look(); got != keyring.Fail {
+		t.Errorf("%s although a key was evicted", got)
+	}
+	client.ConfigResetStat(ctx)
+	if got := look(); got != keyring.Pass {
+		t.Errorf("%s after it was mended", got)
 	}
 }
 

@@ -111,7 +111,7 @@ func testWardensUser(t *testing.T, y *system, data, node *redis.Client, epoch re
 		t.Errorf("warden: %v", err)
 	}
 	for client, pattern := range map[*redis.Client]string{data: "mayfly:{*", node: "mayfly:key:*"} {
-		late := func(string) sweep.Rule { return sweep.Rule{Ours: true, By: sooner} }
+		late := func(context.Context, string) sweep.Rule { return sweep.Rule{Ours: true, By: sooner} }
 		if found, err := sweep.Server(ctx, client, pattern, 1_000_000, late); err != nil || found.Keys == 0 {
 			t.Errorf("warden: %+v, %v", found, err)
 		}
@@ -125,7 +125,7 @@ func testWardensUser(t *testing.T, y *system, data, node *redis.Client, epoch re
 	if answering, holding := y.ring.Holding(ctx, epoch); answering != 1 || holding != 0 {
 		t.Errorf("warden: %d answer, %d hold", answering, holding)
 	}
-	gone := func(string) sweep.Rule { return sweep.Rule{Ours: true, Dead: true} }
+	gone := func(context.Context, string) sweep.Rule { return sweep.Rule{Ours: true, Dead: true} }
 	if found, err := sweep.Server(ctx, data, "mayfly:{*", 1_000_000, gone); err != nil || found.Dead == 0 {
 		t.Errorf("warden: %+v, %v", found, err)
 	}

@@ -3,8 +3,9 @@
 // with too late an expiry, one of an epoch that is over. Only the warden uses it.
 //
 // Purging never depends on it. Its invariants: a key is only ever given less time,
-// or none; a key that is not Mayfly's is never touched; and the server is asked no
-// faster than the rate. To look at a key is also what makes a server free one that
+// or none; a key that is not Mayfly's is never touched, and one that nobody can
+// explain is left to its expiry, as it may be another deployment's; and the server is
+// asked no faster than the rate. To look at a key is also what makes a server free one that
 // has expired unnoticed.
 package sweep
 
@@ -18,9 +19,10 @@ import (
 
 // Rule is what is to be of one key.
 type Rule struct {
-	Ours bool      // else nothing is done
-	Dead bool      // it should be gone
-	By   time.Time // when it has to be gone
+	Ours        bool      // else it is not touched
+	Dead        bool      // it should be gone
+	Unexplained bool      // nobody knows what it is for: it should be gone if it has no expiry
+	By          time.Time // when it has to be gone
 }
 
 // Found is what was found, and mended.
@@ -29,6 +31,7 @@ type Found struct {
 	WithoutExpiry int
 	Late          int // expiry
 	Dead          int // that were still there
+	Unexplained   int // left to their expiry, or not touched at all
 }
 
 // Add adds another server's.
@@ -37,13 +40,14 @@ func (f *Found) Add(other Found) {
 	f.WithoutExpiry += other.WithoutExpiry
 	f.Late += other.Late
 	f.Dead += other.Dead
+	f.Unexplained += other.Unexplained
 }
 
 // page is how many keys are asked about at once.
 const page = 100
 
 // Server looks at all keys that match pattern, rate per second at most.
-func Server(ctx context.Context, client redis.Cmdable, pattern string, rate int, rule func(name string) Rule) (Found, error) {
+func Server(ctx context.Context, client redis.Cmdable, pattern string, rate int, rule func(ctx context.Context, name string) Rule) (Found, error) {
 	var found Found
 	var cursor uint64
 	tick := time.NewTicker(time.Duration(page) * time.Second / time.Duration(rate))
@@ -68,15 +72,18 @@ func Server(ctx context.Context, client redis.Cmdable, pattern string, rate int,
 }
 
 // look asks for the expiry of keys and mends what is wrong.
-func look(ctx context.Context, client redis.Cmdable, names []string, rule func(string) Rule, found *Found) error {
+func look(ctx context.Context, client redis.Cmdable, names []string, rule func(context.Context, string) Rule, found *Found) error {
 	rules := make([]Rule, len(names))
 	expiries := make([]*redis.DurationCmd, len(names))
 	asked := 0
 	_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, name := range names {
-			if rules[i] = rule(name); rules[i].Ours {
+			switch rules[i] = rule(ctx, name); {
+			case rules[i].Ours:
 				expiries[i] = p.PExpireTime(ctx, name)
 				asked++
+			case rules[i].Unexplained:
+				found.Unexplained++
 			}
 		}
 		return nil
@@ -114,10 +121,14 @@ func mend(ctx context.Context, p redis.Pipeliner, name string, r Rule, expiry ti
 		found.Late++
 	}
 	switch {
-	case r.Dead:
+	case r.Dead || r.Unexplained && expiry == never:
 		found.Dead++
 		p.Unlink(ctx, name)
-	case expiry == never || expiry.Milliseconds() > r.By.UnixMilli():
+		return
+	case r.Unexplained:
+		found.Unexplained++
+	}
+	if expiry == never || expiry.Milliseconds() > r.By.UnixMilli() {
 		p.Do(ctx, "PEXPIREAT", name, r.By.UnixMilli(), "LT") // no expiry counts as the latest
 	}
 }

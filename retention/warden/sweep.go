@@ -34,6 +34,8 @@ type Sweeper struct {
 	without prometheus.Gauge
 	found   *prometheus.CounterVec // finding
 
+	explanations *explanations // of the present round
+
 	mu     sync.Mutex // guards latest
 	latest []keyring.Finding
 }
@@ -46,10 +48,10 @@ func NewSweeper(config Config, d SweepDependencies) (*Sweeper, error) {
 			Name: "mayfly_retention_keys_without_expiry", Help: "Keys that the last sweep found without expiry, and gave one.",
 		}),
 		found: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mayfly_sweep_keys_total", Help: "Keys that the sweep found and mended: without expiry, with too late a one, or of an epoch that is over.",
+			Name: "mayfly_sweep_keys_total", Help: "Keys that the sweep found, and mended: without expiry, with too late a one, or of an epoch that is over; and unexplained ones, which it leaves to their expiry.",
 		}, []string{"finding"}),
 	}
-	for _, finding := range []string{"without_expiry", "late", "dead"} {
+	for _, finding := range []string{"without_expiry", "late", "dead", "unexplained"} {
 		s.found.WithLabelValues(finding)
 	}
 	if d.Registerer == nil {
@@ -62,6 +64,7 @@ func NewSweeper(config Config, d SweepDependencies) (*Sweeper, error) {
 const (
 	keysExpire keyring.Condition = "keys expire"
 	deadGone   keyring.Condition = "dead keys are gone"
+	explained  keyring.Condition = "keys are explained"
 )
 
 // sweepEvery is the pause between two rounds, and how often a Guard is told.
@@ -89,17 +92,22 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // sweep looks at all servers once.
 func (s *Sweeper) sweep(ctx context.Context) {
+	s.explanations = &explanations{of: s.d.Warden, now: time.Now()}
 	data, dataErr := s.data(ctx)
 	ring, ringErr := s.nodes(ctx)
 	all := data
 	all.Add(ring)
 	s.without.Set(float64(all.WithoutExpiry))
-	for finding, n := range map[string]int{"without_expiry": all.WithoutExpiry, "late": all.Late, "dead": all.Dead} {
+	for finding, n := range map[string]int{"without_expiry": all.WithoutExpiry, "late": all.Late, "dead": all.Dead, "unexplained": all.Unexplained} {
 		s.found.WithLabelValues(finding).Add(float64(n))
 	}
 	if all.WithoutExpiry+all.Late+all.Dead > 0 {
 		s.d.Log.Warn("the sweep has mended keys: something clears expiries, or writes past the warden",
 			zap.Int("without_expiry", all.WithoutExpiry), zap.Int("late", all.Late), zap.Int("dead", all.Dead))
+	}
+	if all.Unexplained > 0 {
+		s.d.Log.Warn("keys that neither a policy nor a key explains are left to their expiry: another deployment's, or what one that was removed has left",
+			zap.Int("unexplained", all.Unexplained))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +118,7 @@ func judgeSweep(area keyring.Area, subject string, found sweep.Found, err error)
 	to := keyring.Findings{Area: area, Subject: subject}
 	const who = "find who runs PERSIST, EXPIRE or SET on keys of Mayfly, or restores them: MONITOR, ACL LOG"
 	if err != nil {
-		for _, condition := range []keyring.Condition{keysExpire, deadGone} {
+		for _, condition := range []keyring.Condition{keysExpire, deadGone, explained} {
 			to.Add(condition, keyring.Unattested, "not all keys could be looked at", "allow SCAN, PEXPIRETIME, PEXPIREAT and UNLINK to the warden's user")
 		}
 		return to.List
@@ -124,6 +132,12 @@ func judgeSweep(area keyring.Area, subject string, found sweep.Found, err error)
 		to.Add(deadGone, keyring.Warn, fmt.Sprintf("%d keys of epochs that are over were unlinked", found.Dead), who)
 	} else {
 		to.Add(deadGone, keyring.Pass, "none is left", "")
+	}
+	if found.Unexplained > 0 {
+		to.Add(explained, keyring.Warn, fmt.Sprintf("%d keys that neither a policy nor a key explains are left to their expiry", found.Unexplained),
+			"if they are another deployment's, give each a Redis, or a database, of its own")
+	} else {
+		to.Add(explained, keyring.Pass, "each is of a policy or has a key", "")
 	}
 	return to.List
 }
@@ -148,14 +162,14 @@ func (s *Sweeper) data(ctx context.Context) (sweep.Found, error) {
 }
 
 // dataRule reads mayfly:{EPOCH} and mayfly:{EPOCH/…}.
-func (s *Sweeper) dataRule(name string) sweep.Rule {
+func (s *Sweeper) dataRule(ctx context.Context, name string) sweep.Rule {
 	inner, ok := strings.CutPrefix(name, "mayfly:{")
 	if inner, ok2 := strings.CutSuffix(inner, "}"); ok && ok2 {
 		policy, rest, _ := strings.Cut(inner, "/")
 		span, _, _ := strings.Cut(rest, "/")
-		return s.rule(policy + "/" + span)
+		return s.explanations.rule(ctx, policy+"/"+span)
 	}
-	return sweep.Rule{}
+	return sweep.Rule{Unexplained: true}
 }
 
 func (s *Sweeper) nodes(ctx context.Context) (sweep.Found, error) {
@@ -170,43 +184,13 @@ func (s *Sweeper) nodes(ctx context.Context) (sweep.Found, error) {
 }
 
 // nodeRule reads mayfly:key:PART:EPOCH; marks and the lease have to end some time.
-func (s *Sweeper) nodeRule(name string) sweep.Rule {
+func (s *Sweeper) nodeRule(ctx context.Context, name string) sweep.Rule {
 	part, epoch, _ := strings.Cut(strings.TrimPrefix(name, "mayfly:key:"), ":")
 	switch part {
 	case "public", "private", "wraps":
-		return s.rule(epoch)
+		return s.explanations.rule(ctx, epoch)
 	case "mark", "lease":
 		return sweep.Rule{Ours: true, By: time.Now().Add(retention.MaxWindow + time.Hour)}
 	}
-	return sweep.Rule{}
-}
-
-func (s *Sweeper) rule(name string) sweep.Rule {
-	epoch, err := retention.ParseEpoch(name)
-	if err != nil {
-		return sweep.Rule{}
-	}
-	by, dead := s.d.Warden.explain(epoch, time.Now())
-	return sweep.Rule{Ours: true, Dead: dead, By: by}
-}
-
-// sweepGrace is what a purge and a new epoch are left alone for.
-const sweepGrace = time.Minute
-
-// explain gives the time by which nothing of an epoch may be left, and whether
-// there should be nothing now: it is over, or neither a policy nor a key names it.
-func (w *Warden) explain(epoch retention.Epoch, now time.Time) (by time.Time, dead bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s := w.epochs[epoch]; s != nil {
-		return s.Deadline, s.Purged && !s.seen || now.Sub(s.Deadline) > sweepGrace
-	}
-	for i := range w.d.Policies {
-		if p := &w.d.Policies[i]; p.Name == epoch.Policy {
-			by = epoch.Deadline(p.Window)
-			return by, now.Sub(by) > sweepGrace
-		}
-	}
-	known := now.Sub(w.adopted) < sweepGrace // what has a key
-	return epoch.Deadline(retention.MaxWindow), known && now.Sub(epoch.EndTime()) > sweepGrace
+	return sweep.Rule{Unexplained: true}
 }

@@ -14,6 +14,7 @@ import (
 
 	"mayfly/retention"
 	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
 	"mayfly/retention/redisconn/redistest"
 )
 
@@ -22,14 +23,18 @@ func sweeper(t *testing.T, data redis.UniversalClient, node *redis.Client) (s *S
 	t.Helper()
 	p := retention.Policy{Name: "p", Window: time.Hour, Epoch: time.Minute}
 	living, purged = p.EpochAt(time.Now()), p.EpochAt(time.Now().Add(-2*p.Window))
+	ring, err := keyring.New(keyring.NewRedisNode("node", node))
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := &Warden{
-		active: true, adopted: time.Now(), d: Dependencies{Policies: retention.Policies{p}},
+		active: true, adopted: time.Now(), d: Dependencies{Policies: retention.Policies{p}, Keyring: ring},
 		epochs: map[retention.Epoch]*Status{
 			living: {Epoch: living, Deadline: living.Deadline(p.Window)},
 			purged: {Epoch: purged, Deadline: purged.Deadline(p.Window), Purged: true},
 		},
 	}
-	s, err := NewSweeper(DefaultConfig(), SweepDependencies{
+	s, err = NewSweeper(DefaultConfig(), SweepDependencies{
 		Warden: w, Data: data, Nodes: []*redis.Client{node}, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -48,6 +53,7 @@ func TestSweep(t *testing.T) {
 	chunk := func(e retention.Epoch, key string) string { return "mayfly:{" + e.String() + "/" + key + "/ip/0}" }
 	removed := retention.Epoch{Policy: "removed", Start: living.Start - 600_000, Length: 60_000}
 	fresh := retention.Epoch{Policy: "removed", Start: living.Start, Length: 60_000}
+	marked := retention.Epoch{Policy: "marked", Start: removed.Start, Length: removed.Length}
 	private := func(e retention.Epoch) string { return "mayfly:key:private:" + e.String() }
 	const kept = time.Duration(0)
 	type key struct {
@@ -64,7 +70,9 @@ func TestSweep(t *testing.T) {
 		{data, chunk(living, "late"), later, deadline},
 		{data, chunk(purged, "that nobody remembers"), time.Time{}, time.Time{}},
 		{data, chunk(purged, "of a restored backup"), later, time.Time{}},
-		{data, chunk(removed, "no policy, no key"), later, time.Time{}},
+		{data, chunk(removed, "no policy, no key"), later, later},
+		{data, chunk(removed, "no policy, no key, no expiry"), time.Time{}, time.Time{}},
+		{data, chunk(marked, "over by a node's mark"), later, time.Time{}},
 		{data, chunk(fresh, "perhaps another warden's"), later, later},
 		{data, "somebody's", time.Time{}, forever},
 		{data, "mayfly:other", time.Time{}, forever},
@@ -72,10 +80,12 @@ func TestSweep(t *testing.T) {
 		{node, private(living), time.Time{}, deadline},
 		{node, private(purged), later, time.Time{}},
 		{node, "mayfly:key:public:" + living.String(), deadline, deadline},
+		{node, "mayfly:key:mark:marked+60000", later, later},
+		{node, "mayfly:key:of another kind", later, later},
 		{node, "session:mayfly:key:private:" + living.String(), time.Time{}, forever},
 	}
 	for _, k := range keys {
-		k.client.Set(ctx, k.name, "v", kept)
+		k.client.Set(ctx, k.name, marked.Start, kept)
 		if !k.expiry.IsZero() {
 			k.client.PExpireAt(ctx, k.name, k.expiry)
 		}
@@ -95,10 +105,10 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	counts := map[string]float64{"gauge": testutil.ToFloat64(s.without)}
-	for _, finding := range []string{"without_expiry", "late", "dead"} {
+	for _, finding := range []string{"without_expiry", "late", "dead", "unexplained"} {
 		counts[finding] = testutil.ToFloat64(s.found.WithLabelValues(finding))
 	}
-	if diff := cmp.Diff(map[string]float64{"gauge": 3, "without_expiry": 3, "late": 3, "dead": 4}, counts); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"gauge": 4, "without_expiry": 4, "late": 3, "dead": 5, "unexplained": 3}, counts); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
 	}
 	if !slices.ContainsFunc(s.Source().Look(ctx).Findings, func(f keyring.Finding) bool { return f.Condition == keysExpire && f.Verdict == "warn" }) {
@@ -122,6 +132,61 @@ func TestSweepSparesWhatMayHaveAKey(t *testing.T) {
 	s.sweep(ctx)
 	if data.Exists(ctx, name).Val() == 0 {
 		t.Error("unlinked although the keyring did not answer")
+	}
+}
+
+// remembering is a log that knows of epochs beside the policies.
+type remembering struct {
+	Receipts
+	mark, keyed retention.Epoch
+	removed     *receipts.Policy
+}
+
+func (r remembering) Marks() []retention.Epoch       { return []retention.Epoch{r.mark} }
+func (r remembering) Had(epoch retention.Epoch) bool { return epoch == r.keyed }
+func (r remembering) Latest() map[string]*receipts.Policy {
+	return map[string]*receipts.Policy{r.removed.Name: r.removed}
+}
+
+// What the receipts know explains keys, or says that they are dead.
+func TestSweepByTheReceipts(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	data := redistest.Start(t).Client(t)
+	s, living, _ := sweeper(t, data, data)
+	ago := func(policy string, d time.Duration) retention.Epoch {
+		start := living.Start - d.Milliseconds()
+		return retention.Epoch{Policy: policy, Start: start - start%60_000, Length: 60_000}
+	}
+	s.d.Warden.d.Receipts = remembering{
+		mark: ago("marked", 10*time.Minute), keyed: ago("keyed", 10*time.Minute),
+		removed: &receipts.Policy{Name: "removed", Window: time.Hour, Length: time.Minute},
+	}
+	forever := living.Deadline(retention.MaxWindow)
+	for _, test := range []struct {
+		epoch retention.Epoch
+		gone  bool
+	}{
+		{ago("marked", 9*time.Minute), false},
+		{ago("marked", 10*time.Minute), true},
+		{ago("marked", 20*time.Minute), true},
+		{ago("keyed", 10*time.Minute), false},
+		{ago("removed", 50*time.Minute), false},
+		{ago("removed", 70*time.Minute), true},
+		{ago("strange", 70*time.Minute), false},
+		{ago("strange", retention.MaxWindow+time.Hour), true},
+	} {
+		name := "mayfly:{" + test.epoch.String() + "}"
+		data.Set(ctx, name, "v", 0)
+		data.PExpireAt(ctx, name, forever)
+		s.sweep(ctx)
+		if gone := data.Exists(ctx, name).Val() == 0; gone != test.gone {
+			t.Errorf("%v: gone is %v", test.epoch, gone)
+		}
+		data.FlushDB(ctx)
+	}
+	if n := testutil.ToFloat64(s.found.WithLabelValues("unexplained")); n != 3 {
+		t.Errorf("%v keys unexplained, want 3", n)
 	}
 }
 
