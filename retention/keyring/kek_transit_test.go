@@ -21,6 +21,7 @@ type engine struct {
 	mu     sync.Mutex
 	keys   map[string]*engineKey
 	refuse string // a path's end
+	lie    string // what it answers well and does not do
 	calls  []string
 }
 
@@ -73,6 +74,9 @@ func (e *engine) answer(method string, path []string, body map[string]any) (map[
 		if v > key.latest || v < key.enc {
 			return nil, 400
 		}
+		if e.lie == "encrypt" {
+			v++
+		}
 		name := "vault:v" + jsonNumber(v) + ":" + text("plaintext")[:8] + jsonNumber(int64(len(key.sealed)))
 		key.sealed[name] = sealedByEngine{v, text("plaintext"), text("associated_data")}
 		return map[string]any{"ciphertext": name}, 200
@@ -82,6 +86,7 @@ func (e *engine) answer(method string, path []string, body map[string]any) (map[
 			return nil, 400
 		}
 		return map[string]any{"plaintext": s.plaintext}, 200
+	case path[2] == e.lie:
 	case path[2] == "rotate":
 		key.latest++
 	case path[2] == "config":
@@ -191,5 +196,69 @@ func TestTransitThatRefusesToTrim(t *testing.T) {
 	e.mu.Unlock()
 	if err := kek.Advance(now.Add(10 * time.Minute)); err != nil {
 		t.Error(err)
+	}
+}
+
+// An engine that answers well is not believed.
+func TestTransitThatLies(t *testing.T) {
+	t.Parallel()
+	config, e := testTransit(t)
+	if e == nil {
+		t.Skip("a real engine does not lie")
+	}
+	now := time.Now()
+	kek, err := OpenTransit(config, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := now.Truncate(time.Minute)
+	e.lie = "trim"
+	if err := kek.Advance(slot.Add(5 * time.Minute)); err == nil {
+		t.Error("it says that it has trimmed, and has not: that counts as done")
+	}
+	e.lie = "encrypt"
+	if _, err := kek.Wrap(slot.Add(6*time.Minute), []byte("an epoch's private key"), nil); err == nil {
+		t.Error("a version that outlives the deadline was used, and nobody has noticed")
+	}
+	e.lie = ""
+	asked := len(e.calls)
+	if _, err := kek.Wrap(slot.Add((transitVersions+2)*time.Minute), []byte("an epoch's private key"), nil); err == nil || len(e.calls) != asked {
+		t.Errorf("a deadline far off had the key rotated, with %v", err)
+	}
+	for _, wrapped := range []string{`vault:v1:","context":"`, "vault:v1:" + strings.Repeat("A", 8192), "another:v1:AAAA", ""} {
+		if _, err := kek.Unwrap(slot.Add(7*time.Minute), []byte(wrapped), nil); !errors.Is(err, errUnwrap) {
+			t.Errorf("bytes that are no ciphertext: %v", err)
+		}
+	}
+	if len(e.calls) != asked {
+		t.Error("bytes that are no ciphertext went to the engine")
+	}
+}
+
+// An answer is read so far and no further.
+func TestTransitAnswersWithoutEnd(t *testing.T) {
+	t.Parallel()
+	config, e := testTransit(t)
+	if e == nil {
+		t.Skip("a real engine ends its answers")
+	}
+	sent := make(chan int, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n := 0
+		for n < 64<<20 {
+			more, err := w.Write(make([]byte, 64<<10))
+			if n += more; err != nil {
+				break
+			}
+		}
+		sent <- n
+	}))
+	defer server.Close()
+	config.Address = server.URL
+	if _, err := OpenTransit(config, time.Now()); err == nil {
+		t.Error("it was taken for an engine")
+	}
+	if n := <-sent; n >= 64<<20 {
+		t.Errorf("%d bytes were read", n)
 	}
 }

@@ -138,7 +138,7 @@ func (n *RedisNode) Lives(ctx context.Context, epochs ...retention.Epoch) (time.
 		switch remaining := expiries[i].Val(); remaining {
 		case absent:
 		case never:
-			lives[i] = Life{Held: true, Remaining: 1<<63 - 1}
+			lives[i] = Life{Held: true, Remaining: 1 << 62} // the present can be added to it
 		default:
 			lives[i] = Life{Held: true, Remaining: remaining}
 		}

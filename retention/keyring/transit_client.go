@@ -155,11 +155,11 @@ func (c *transitClient) exchange(conn net.Conn, request *http.Request, body []by
 	if err := request.Write(conn); err != nil {
 		return nil, err
 	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), request)
+	// The body is not closed: that would read it to its end. The connection is.
+	response, err := http.ReadResponse(bufio.NewReader(conn), request) //nolint:bodyclose // see above
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, transitBody))
 	switch {
 	case err != nil:

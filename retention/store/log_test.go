@@ -33,6 +33,7 @@ type system struct {
 	opener *keyring.Opener
 	reader *store.Reader
 	offset int64
+	minted time.Time
 }
 
 func newSystem(t testing.TB, s store.Store) *system {
@@ -58,7 +59,8 @@ func newSystem(t testing.TB, s store.Store) *system {
 func (y *system) mint(t testing.TB) {
 	t.Helper()
 	ctx := context.Background()
-	for _, epoch := range y.policy.Live(time.Now()) {
+	y.minted = time.Now()
+	for _, epoch := range y.policy.Live(y.minted) {
 		_, err := y.ring.Mint(ctx, epoch, epoch.Deadline(y.policy.Window), y.kek, func() uint32 { return 3 },
 			func(key keyring.Public) error { return y.store.Open(ctx, key) })
 		if err != nil && !errors.Is(err, keyring.ErrDestroyed) {
@@ -112,11 +114,11 @@ func (y *system) write(t testing.TB, batches []store.Batch) {
 	}
 }
 
-// check compares look-ups with a filter over what was written, up to the last of it:
-// on a slow machine epochs begin meanwhile that nobody has minted.
+// check compares look-ups with a filter over what was written, up to the last of it
+// and the last mint: on a slow machine epochs begin meanwhile that nobody has minted.
 func (y *system) check(t *testing.T, written []record.Record, complete bool) {
 	t.Helper()
-	var last time.Time // none: all
+	last := y.minted
 	for _, r := range written {
 		if at := time.UnixMilli(r.Time); at.After(last) {
 			last = at

@@ -108,3 +108,17 @@ func TestCoverage(t *testing.T) {
 		}
 	}
 }
+
+// Shorter settings would cut short whoever else reads the topic.
+func TestASharedTopicKeepsItsSettings(t *testing.T) {
+	t.Parallel()
+	f := &TopicFacts{Name: "t", Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}}
+	expect := TopicExpectations{Policies: retention.Policies{{Name: "p", Window: time.Hour}}}
+	for held, changed := range map[int64]bool{7: false, math.MaxInt64: true} {
+		admin := &scriptedAdmin{positions: map[int32]Position{0: {Expired: 5, Committed: -1, Held: held}}}
+		finding := NewEnforcer(admin, expect).Enforce(t.Context(), f, time.Now())
+		if (admin.settings != nil) != changed || (finding.Verdict == keyring.Pass) != changed {
+			t.Errorf("another group at %d: set %v, %+v", held, admin.settings, finding)
+		}
+	}
+}

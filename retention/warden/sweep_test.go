@@ -2,8 +2,11 @@ package warden
 
 import (
 	"context"
+	"net"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +19,7 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/redisconn/redistest"
+	"mayfly/retention/sweep"
 )
 
 // sweeper makes one beside a warden that has an epoch in charge and one purged.
@@ -202,5 +206,92 @@ func TestSweepOfACluster(t *testing.T) {
 	s.sweep(ctx)
 	if n := testutil.ToFloat64(s.found.WithLabelValues("dead")); n != 30 {
 		t.Errorf("%v of 30 dead chunks found", n)
+	}
+}
+
+// What is over is over at once where that was verified here; else a purge has a minute.
+func TestWhatTheSweepTakesForDead(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, test := range map[string]struct {
+		ago          time.Duration
+		purged, seen bool
+		want         bool
+	}{
+		"purged":                        {time.Second, true, false, true},
+		"another warden's purge":        {time.Second, true, true, false},
+		"being purged":                  {time.Second, false, false, false},
+		"a purge that does not succeed": {2 * sweepGrace, false, false, true},
+	} {
+		e := retention.Epoch{Policy: "p", Start: 0, Length: 1000}
+		w := &Warden{epochs: map[retention.Epoch]*Status{e: {Epoch: e, Deadline: now.Add(-test.ago), Purged: test.purged, seen: test.seen}}}
+		if _, dead := w.explain(e, now); dead != test.want {
+			t.Errorf("%s: dead %v", name, dead)
+		}
+	}
+}
+
+// An expiry that came nearer while the sweep was looking stays: none is ever extended.
+func TestTheSweepExtendsNothing(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	data := redistest.Start(t).Client(t)
+	other := redis.NewClient(&redis.Options{Addr: data.Options().Addr})
+	defer other.Close()
+	by := time.Now().Add(time.Hour).Truncate(time.Second)
+	other.Set(ctx, "k", "v", 0)
+	data.AddHook(meanwhile(func() { other.PExpireAt(ctx, "k", by.Add(-time.Minute)) }))
+	found, err := sweep.Server(ctx, data, "k", 1000, func(string) sweep.Rule { return sweep.Rule{Ours: true, By: by} })
+	if err != nil || found.WithoutExpiry != 1 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if at := other.PExpireTime(ctx, "k").Val(); at.Milliseconds() != by.Add(-time.Minute).UnixMilli() {
+		t.Errorf("it expires %v after it had to", time.Duration(at.Milliseconds()-by.UnixMilli())*time.Millisecond)
+	}
+}
+
+// meanwhile does something before each pipeline that changes an expiry.
+type meanwhile func()
+
+func (meanwhile) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (m meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		if slices.ContainsFunc(commands, func(c redis.Cmder) bool { return strings.EqualFold(c.Name(), "pexpireat") }) {
+			m()
+		}
+		return next(ctx, commands)
+	}
+}
+
+// deaf refuses every command before it is sent.
+type deaf struct{ asked *bool }
+
+func (deaf) DialHook(next redis.DialHook) redis.DialHook                               { return next }
+func (d deaf) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook { return nil }
+func (d deaf) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(context.Context, redis.Cmder) error {
+		*d.asked = true
+		return net.ErrClosed
+	}
+}
+
+// A standby sweeps nothing: it asks no server.
+func TestOnlyTheActiveWardenSweeps(t *testing.T) {
+	t.Parallel()
+	for _, active := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := false
+			data := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+			data.AddHook(deaf{&asked})
+			defer data.Close()
+			s, _, _ := sweeper(t, data, data)
+			s.d.Warden.active = active
+			ctx, cancel := context.WithTimeout(t.Context(), 3*sweepEvery)
+			defer cancel()
+			if err := s.Run(ctx); err != nil || asked != active {
+				t.Errorf("active %v: asked %v, %v", active, asked, err)
+			}
+		})
 	}
 }

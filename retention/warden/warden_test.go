@@ -212,6 +212,59 @@ func TestAPurgeThatIsBlockedIsAFailure(t *testing.T) {
 	}
 }
 
+// pretender is a node that says that it has destroyed, and has not; or says nothing
+// when it is asked.
+type pretender struct {
+	*keyring.MemoryNode
+	silent bool
+}
+
+func (pretender) Destroy(context.Context, retention.Epoch, time.Duration) error { return nil }
+
+func (p pretender) Publish(ctx context.Context, e retention.Epoch, _ time.Time, c keyring.Contents) error {
+	return p.MemoryNode.Publish(ctx, e, time.Now().Add(1000*time.Hour), c)
+}
+
+func (p pretender) Fetch(ctx context.Context, e retention.Epoch, part keyring.Part) (map[string][]byte, error) {
+	if p.silent && !e.Deadline(policy.Window).After(time.Now()) {
+		return nil, errors.New("i/o timeout")
+	}
+	return p.MemoryNode.Fetch(ctx, e, part)
+}
+
+func TestAPurgeIsBelievedOnceItIsSeen(t *testing.T) {
+	t.Parallel()
+	for name, silent := range map[string]bool{"the node holds it": false, "the node does not tell": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, func(p *post) { p.ring, _ = keyring.New(p.a, pretender{p.b, silent}) })
+				defer p.stop()
+				time.Sleep(policy.Window + policy.Epoch)
+				synctest.Wait()
+				if p.overdue(t) == 0 || p.Ready() == nil {
+					t.Error("it counts as purged because the node said so")
+				}
+			})
+		})
+	}
+}
+
+// Where no node answers from the beginning, nobody is active; so everybody is, and
+// fails aloud.
+func TestAWardenWithoutNodesFailsAloud(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, func(p *post) { p.a.Fail(errCut); p.b.Fail(errCut) })
+		defer p.stop()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !p.Active() || p.Ready() == nil {
+			t.Errorf("active %v, %v", p.Active(), p.Ready())
+		}
+	})
+}
+
 func TestAWardenThatWasAwayPurgesWhatCameDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
