@@ -25,6 +25,9 @@ fuzz: ## each fuzz target for FUZZTIME, 5s
 bench: ## ingest beside kafka-go and rsyslog; BENCHFLAGS: -events, -rounds, -rate, -live, -results, -profiles
 	go test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -timeout 30m ./pipeline/bench $(BENCHFLAGS)
 
+bench-curve: ## bytes and look-ups against the rate, the rate against processes; BENCHFLAGS: -sample, -epochs, -rounds, -results
+	go test -run '^$$' -bench '^Benchmark(Curve|Scale)$$' -benchtime 1x -timeout 60m ./pipeline/bench $(BENCHFLAGS)
+
 bench-residue: ## what is left of an address: SET … EX and Mayfly, counted alike
 	go test -run '^$$' -bench '^BenchmarkResidue$$' -benchtime 1x -timeout 10m ./cmd/mayfly/guarantee
 
@@ -35,7 +38,7 @@ mutants: ## take out each protection in a copy: its case must fail; MUTANTS matc
 	go test -v -run '^TestMutants$$' -timeout 90m ./cmd/mayfly/guarantee -mutants '$(or $(MUTANTS),.)'
 
 microbench: ## the small benchmarks whose name matches BENCH
-	go test -run '^$$' -bench '$(or $(BENCH),.)' -skip '^Benchmark(Ingest|Residue|Purge)$$' -benchmem ./...
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -skip '^Benchmark(Ingest|Curve|Scale|Residue|Purge)$$' -benchmem ./...
 
 example: ## write deploy/mayfly.example.yaml anew
 	go run ./cmd/mayfly config example > deploy/mayfly.example.yaml
@@ -46,4 +49,4 @@ demo: ## everything in one process, on localhost
 clean: ## remove what was built
 	rm -f mayfly coverage.out
 
-.PHONY: help build test quick lint fmt fuzz bench bench-residue bench-purge mutants microbench example demo clean
+.PHONY: help build test quick lint fmt fuzz bench bench-curve bench-residue bench-purge mutants microbench example demo clean

@@ -25,6 +25,7 @@ type commands struct {
 	Doctor  DoctorCmd  `cmd:"" help:"Check Redis, keyring, Kafka and clocks against the guarantee; changes nothing."`
 	Keygen  KeygenCmd  `cmd:"" help:"Make a key-encryption key."`
 	Config  ConfigCmd  `cmd:"" help:"Print the effective configuration, every setting, or an example."`
+	Plan    PlanCmd    `cmd:"" help:"What a service of so many events a second needs, from what was measured."`
 	Policy  PolicyCmd  `cmd:"" help:"Try the retention policies."`
 	Audit   AuditCmd   `cmd:"" help:"Check what the receipt logs say."`
 	Version VersionCmd `cmd:"" help:"Print what this binary was built from."`

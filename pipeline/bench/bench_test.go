@@ -18,6 +18,8 @@ var (
 	resultsFlag  = flag.String("results", "", "file for the results as JSON; empty: a new temporary one")
 	rateFlag     = flag.Int("rate", 174_000, "events a second of the live part")
 	liveFlag     = flag.Duration("live", 20*time.Second, "length of the live part; 0: none")
+	sampleFlag   = flag.Int("sample", 2_000_000, "events of an epoch that the curve writes")
+	epochsFlag   = flag.Int("epochs", 96, "epochs that the curve's look-ups go through")
 	profilesFlag = flag.String("profiles", "", "folder for CPU and allocation profiles of ingest; empty: none")
 )
 
@@ -53,17 +55,6 @@ func BenchmarkIngest(b *testing.B) {
 	fmt.Printf("results as JSON: %s\n\n", path)
 	for _, r := range c.who {
 		b.ReportMetric(median(c.series(r, cpuPerEvent)), string(r)+"-cpu-µs/event")
-	}
-}
-
-func save(t testing.TB, path string, c *comparison) {
-	t.Helper()
-	text, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		t.Fatalf("encoding the results: %v", err)
-	}
-	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
-		t.Fatalf("writing the results: %v", err)
 	}
 }
 

@@ -25,6 +25,7 @@ type run struct {
 	Contender      contender `json:"contender"`
 	Round          int       `json:"round"`
 	Events         int       `json:"events"`
+	Began          time.Time `json:"began,omitzero"`
 	Seconds        float64   `json:"seconds"`
 	CPUMicros      float64   `json:"cpu_us_per_event"` // of the contender's process, user and system
 	Allocations    float64   `json:"allocations_per_event"`

@@ -38,6 +38,9 @@ func (s *servers) empty(t testing.TB) {
 			t.Fatalf("emptying Redis: %v", err)
 		}
 	}
+	for numberOf(t, s.dataClient, "lazyfree_pending_objects") > 0 { // what was unlinked is freed beside
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // mint has a warden make the keys, with the layout that follows an epoch of the
@@ -113,7 +116,12 @@ func (s *servers) figures(t testing.TB) (memory int64, cpu time.Duration) {
 // info is one line of the data server's INFO.
 func (s *servers) info(t testing.TB, name string) string {
 	t.Helper()
-	text, err := s.dataClient.Info(t.Context()).Result()
+	return infoOf(t, s.dataClient, name)
+}
+
+func infoOf(t testing.TB, client *redis.Client, name string) string {
+	t.Helper()
+	text, err := client.Info(t.Context()).Result()
 	if err != nil {
 		t.Fatalf("asking Redis: %v", err)
 	}
@@ -124,4 +132,20 @@ func (s *servers) info(t testing.TB, name string) string {
 	}
 	t.Fatalf("Redis does not tell its %s", name)
 	return ""
+}
+
+// numberOf is a number that a server's INFO tells.
+func numberOf(t testing.TB, client *redis.Client, name string) float64 {
+	t.Helper()
+	n, err := strconv.ParseFloat(infoOf(t, client, name), 64)
+	if err != nil {
+		t.Fatalf("Redis does not tell its %s", name)
+	}
+	return n
+}
+
+// network is how many bytes the data server has sent and received.
+func (s *servers) network(t testing.TB) float64 {
+	t.Helper()
+	return numberOf(t, s.dataClient, "total_net_input_bytes") + numberOf(t, s.dataClient, "total_net_output_bytes")
 }

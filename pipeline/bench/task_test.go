@@ -123,7 +123,7 @@ func (w *stopwatch) stop() {
 	n := float64(w.events)
 	cpu := usage.Utime.Nano() + usage.Stime.Nano() - w.usage.Utime.Nano() - w.usage.Stime.Nano()
 	w.result = run{
-		Seconds: elapsed.Seconds(), CPUMicros: float64(cpu) / 1e3 / n,
+		Began: w.began, Seconds: elapsed.Seconds(), CPUMicros: float64(cpu) / 1e3 / n,
 		Allocations: float64(memory.Mallocs-w.memory.Mallocs) / n,
 		Allocated:   float64(memory.TotalAlloc-w.memory.TotalAlloc) / n,
 		PeakMB:      peakMemory(os.Getpid()),

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type traffic struct {
 	EventBytes float64 `json:"event_bytes"` // JSON, mean
 	Partitions int     `json:"partitions"`
 	Codec      string  `json:"codec"`
+	KafkaBytes float64 `json:"kafka_bytes_per_event"` // as Kafka stores it
 	Rate       int     `json:"rate_per_second"`
 	Accounts   int     `json:"accounts"`
 	Window     string  `json:"window"`
@@ -50,6 +52,8 @@ func fill(t testing.TB, kafka *kafkatest.Cluster, events int) traffic {
 	kafka.CreateTopic(t, topic, partitions, nil)
 	const portion = 50_000
 	bytes := 0
+	var sent sentBytes
+	client := kafka.Client(t, kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.SnappyCompression()), kgo.WithHooks(&sent))
 	for from := 0; from < events; from += portion {
 		records := make([]*kgo.Record, min(portion, events-from))
 		for i := range records {
@@ -59,12 +63,22 @@ func fill(t testing.TB, kafka *kafkatest.Cluster, events int) traffic {
 				Partition: int32(i % partitions), Value: append([]byte(nil), m.Value...), Timestamp: m.At,
 			}
 		}
-		kafka.Produce(t, topic, kgo.SnappyCompression(), records...)
+		if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+			t.Fatalf("producing: %v", err)
+		}
 	}
 	return traffic{
 		Topic: topic, Events: events, EventBytes: float64(bytes) / float64(events), Partitions: partitions, Codec: "snappy",
 		Rate: workloadRate, Accounts: workloadAccounts, Window: policy().Window.String(), Epoch: policy().Epoch.String(),
+		KafkaBytes: float64(sent.Load()) / float64(events),
 	}
+}
+
+// sentBytes counts what batches take, compressed.
+type sentBytes struct{ atomic.Int64 }
+
+func (s *sentBytes) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.ProduceBatchMetrics) {
+	s.Add(int64(m.CompressedBytes))
 }
 
 func newGenerator(t testing.TB) *workload.Generator {

@@ -345,13 +345,14 @@ func (w *Warden) shards(ctx context.Context, epoch retention.Epoch) uint32 {
 		return w.config.Shards
 	}
 	w.count(epoch, records)
-	return shardsFor(records)
+	return Shards(records)
 }
 
 // recordsPerShard keeps a look-up's share of an epoch small.
 const recordsPerShard = 200_000
 
-func shardsFor(records uint64) uint32 {
+// Shards is how many shards each view of an epoch has that follows one of so many records.
+func Shards(records uint64) uint32 {
 	return uint32(min(records/recordsPerShard+1, 1<<13))
 }
 
