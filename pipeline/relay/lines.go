@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -24,6 +25,9 @@ type lines struct {
 // maxConnections bounds how many senders there are at a time, each with a buffer
 // of two of the longest lines.
 const maxConnections = 256
+
+// acceptPause is how long nobody is taken after somebody could not be.
+const acceptPause = time.Second
 
 func newLines(config SocketConfig, deps Dependencies) (*lines, error) {
 	format, err := produce.NewFormat(config.Format, deps.Fields, config.Zone)
@@ -49,7 +53,14 @@ func (l *lines) serve(ctx context.Context, listener net.Listener) error {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
-			return fmt.Errorf("taking lines: %w", err)
+			// Too many open files, say, by whoever opens them: it passes.
+			l.deps.Log.Warn("a sender of lines was not taken; trying again", zap.Error(err))
+			<-free
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+			continue
 		}
 		senders.Go(func() {
 			defer func() { <-free }()

@@ -48,6 +48,9 @@ type aviary struct {
 	mu         sync.Mutex // guards entries
 	entries    []*receipts.Canary
 	dropEvents bool
+	cache      Cache           // or nil: the opener
+	sooner     time.Duration   // by which its keys end before the policy's deadline
+	prepare    func(*Canaries) // or nil
 }
 
 // hoarder is a keyring node that goes on giving what it once had.
@@ -99,7 +102,7 @@ func memoryKEK(t *testing.T) keyring.KEK {
 // send stores an event as ingest would, one second later.
 func (a *aviary) send(ctx context.Context, e Event) error {
 	epoch := policy.EpochAt(e.Time)
-	_, err := a.ring.Mint(ctx, epoch, epoch.Deadline(policy.Window), a.kek, func() uint32 { return 4 },
+	_, err := a.ring.Mint(ctx, epoch, epoch.Deadline(policy.Window).Add(-a.sooner), a.kek, func() uint32 { return 4 },
 		func(key keyring.Public) error { return a.store.Open(ctx, key) })
 	if err != nil || a.dropEvents {
 		return err
@@ -149,12 +152,19 @@ func (a *aviary) fly(t *testing.T, steps func(retention.Epoch)) (*Canaries, *rec
 	if err != nil {
 		t.Fatal(err)
 	}
+	cache := a.cache
+	if cache == nil {
+		cache = a.opener
+	}
 	c, err := New(configured, Dependencies{
 		Policies: retention.Policies{policy}, Topics: []string{"t"}, Key: key, Send: a.send, Log: a.log,
-		Keyring: a.ring, KEK: a.kek, Cache: a.opener, Receipts: a, Logger: zap.NewNop(), Registerer: a.registry,
+		Keyring: a.ring, KEK: a.kek, Cache: cache, Receipts: a, Logger: zap.NewNop(), Registerer: a.registry,
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if a.prepare != nil {
+		a.prepare(c)
 	}
 	connection, err := key.Draw()
 	if err != nil {
@@ -386,6 +396,65 @@ func TestRunSendsOnePerEpoch(t *testing.T) {
 		}
 		if len(sent) < 10 || len(sent) > 11 || len(epochs) != len(sent) {
 			t.Errorf("%d canaries in %d epochs", len(sent), len(epochs))
+		}
+	})
+}
+
+// A process that takes a dead epoch for a living one has its keys.
+func TestAProcessThatIsBehindIsCaught(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAviary(t, memoryKEK(t))
+		a.cache = &memory{err: keyring.ErrAlive}
+		if _, entry := a.fly(t, a.purge(t)); !slices.Equal(entry.Failures, []string{receipts.FailureCache}) {
+			t.Errorf("%+v", entry)
+		}
+	})
+}
+
+// A window that was shortened ends a canary, too: it is tried at its key's deadline.
+func TestACanaryEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAviary(t, memoryKEK(t))
+		a.sooner = 5 * time.Second
+		_, entry := a.fly(t, a.purge(t))
+		if want := entry.Epoch.Deadline(policy.Window).Add(-a.sooner); !entry.Deadline.Equal(want) || entry.At.After(want.Add(2*configured.Grace)) {
+			t.Errorf("its deadline was %v, want %v: %+v", entry.Deadline, want, entry)
+		}
+	})
+}
+
+// The frames that are kept are bounded, and given back.
+func TestKeptFramesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAviary(t, memoryKEK(t))
+		a.prepare = func(c *Canaries) { c.kept.Store(mostKept) }
+		c, entry := a.fly(t, a.purge(t))
+		if entry.Frames != 0 || !entry.Passed() || c.kept.Load() != mostKept {
+			t.Errorf("%+v, %d bytes kept", entry, c.kept.Load())
+		}
+		a = newAviary(t, memoryKEK(t))
+		if c, entry = a.fly(t, a.purge(t)); entry.Frames == 0 || c.kept.Load() != 0 {
+			t.Errorf("%+v, %d bytes kept", entry, c.kept.Load())
+		}
+	})
+}
+
+// A probe that the end of the process cuts off says nothing of what it tried.
+func TestAProbeThatIsCutOffLeavesNoReceipt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAviary(t, memoryKEK(t))
+		var probing *Canaries
+		a.prepare = func(c *Canaries) { probing = c }
+		_, first := a.fly(t, a.purge(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		probing.probe(ctx, &held{policy: &policy, epoch: first.Epoch, deadline: first.Deadline, found: -1})
+		if len(a.entries) != 1 {
+			t.Errorf("%d receipts: %+v", len(a.entries), a.entries[len(a.entries)-1])
 		}
 	})
 }

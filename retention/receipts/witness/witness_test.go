@@ -341,3 +341,18 @@ func (e *endless) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// A witness can't send the checkpoints somewhere else.
+func TestARedirectionIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	a := receiptstest.NewWitness(t, "a.example/w")
+	elsewhere := httptest.NewServer(http.RedirectHandler(a.URL+"/add-checkpoint", http.StatusTemporaryRedirect))
+	defer elsewhere.Close()
+	c := newCourt(t, t.TempDir(), 1, a)
+	c.peers[0].url = elsewhere.URL
+	grow(t, c.log, 1)
+	c.round(t.Context(), time.Now())
+	if c.Witnessed(time.Now()) == nil || a.Requests() != 0 {
+		t.Error("the request was sent on")
+	}
+}
