@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -86,19 +87,22 @@ func quantity(v float64, unit string) string {
 	if unit == "s" {
 		return output.Duration(time.Duration(v * 1e9).Round(100 * time.Microsecond))
 	}
-	prefix := ""
+	prefix, most := "", 9999.5
+	if strings.HasPrefix(unit, "B") {
+		most = 999.5
+	}
 	for _, p := range []string{"k", "M", "G", "T"} {
-		if math.Abs(v) < 9999.5 && !(unit != "" && unit[0] == 'B' && math.Abs(v) >= 999.5) {
+		if v < most {
 			break
 		}
-		v, prefix = v/1000, p
+		v, prefix, most = v/1000, p, 999.5
 	}
 	digits := 0
 	if v != math.Trunc(v) && v != 0 {
 		digits = max(0, min(3, 2-int(math.Floor(math.Log10(math.Abs(v))))))
 	}
 	text := strconv.FormatFloat(v, 'f', digits, 64)
-	if prefix+unit != "" && unit != "/s" {
+	if prefix+unit != "" && prefix+unit != "/s" {
 		text += " "
 	}
 	return text + prefix + unit

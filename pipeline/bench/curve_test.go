@@ -154,10 +154,10 @@ func save(t testing.TB, path string, part any) {
 
 func printTiers(tiers []capacity.Tier) {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nevents/s\tids\tsessions\tepoch s\tshards\tevents/frame\thot B\tcold B\tcompact µs\tunlink ms\t")
+	fmt.Fprintln(t, "\nevents/s\tids\tsessions\tepoch s\tshards\tevents/frame\thot B\tcold B\tcompact µs\t")
 	for _, r := range tiers {
-		fmt.Fprintf(t, "%s\t%s\t%v\t%g\t%d\t%.0f\t%.1f\t%.1f\t%.2f\t%.1f\t\n", short(r.Rate), r.IDs, r.Sessions, r.Epoch, r.Shards,
-			r.FrameEvents(1), r.Hot, r.Cold, r.CompactMicros, r.UnlinkSeconds*1e3)
+		fmt.Fprintf(t, "%s\t%s\t%v\t%g\t%d\t%.0f\t%.1f\t%.1f\t%.2f\t\n", short(r.Rate), r.IDs, r.Sessions, r.Epoch, r.Shards,
+			r.FrameEvents(1), r.Hot, r.Cold, r.CompactMicros)
 	}
 	_ = t.Flush()
 }

@@ -231,16 +231,6 @@ func measureTier(t testing.TB, s *servers, of service) capacity.Tier {
 	tier.Cold = float64(cold-empty) / n
 	tier.CompactNetwork = (s.network(t) - network) / n
 	tier.RedisMicros = float64((cpuAfter - cpu).Microseconds()) / n
-
-	keys, err := m.ring.Public(t.Context(), epoch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	if err := m.log.Unlink(t.Context(), epoch, keys); err != nil {
-		t.Fatalf("unlinking: %v", err)
-	}
-	tier.UnlinkSeconds = time.Since(began).Seconds()
 	return tier
 }
 

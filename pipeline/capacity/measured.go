@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
+
+	"mayfly/retention/warden"
 )
 
 // Measured are the constants of a plan: what "make bench" and "make bench-curve" have
@@ -32,6 +35,8 @@ type Traffic struct {
 	KafkaBytes float64 `json:"kafka_bytes_per_event"` // compressed, as Kafka stores and sends it
 	Codec      string  `json:"codec"`
 	Partitions int     `json:"partitions"`
+	Rate       float64 `json:"rate_per_second"` // that the epoch was laid out for
+	Epoch      string  `json:"epoch"`
 }
 
 // Run is one contender in one round of "make bench"; a plan looks at ingest.
@@ -42,6 +47,12 @@ type Run struct {
 	CPUMicros      float64 `json:"cpu_us_per_event"`
 	PeakMB         float64 `json:"peak_rss_mb"`
 	RedisCPUMicros float64 `json:"redis_cpu_us_per_event"`
+	Purge          Purge   `json:"purge"`
+}
+
+// Purge is the end of the epoch that a run has written: unlinked, and verified.
+type Purge struct {
+	Seconds float64 `json:"seconds"`
 }
 
 // Curve is what "make bench-curve" has found.
@@ -69,7 +80,6 @@ type Tier struct {
 	CompactMicros  float64 `json:"compact_cpu_us"`       // per event, of the compactor
 	RedisMicros    float64 `json:"compact_redis_cpu_us"` // per event, of the data server for it
 	Keyring        float64 `json:"keyring_bytes"`        // of the epoch on one keyring node
-	UnlinkSeconds  float64 `json:"unlink_seconds"`       // to unlink the epoch, and verify that
 }
 
 // FrameEvents is about how many events a frame of the address view has.
@@ -128,14 +138,15 @@ func parse(text []byte) (Measured, error) {
 // validate refuses what would make a plan of zeros.
 func (m *Measured) validate() error {
 	ingest := m.ingest()
+	epoch, err := time.ParseDuration(m.Traffic.Epoch)
 	switch {
-	case len(ingest) == 0 || m.Traffic.KafkaBytes <= 0 || m.Traffic.Partitions <= 0:
+	case len(ingest) == 0 || m.Traffic.KafkaBytes <= 0 || m.Traffic.Partitions <= 0 || m.Traffic.Rate <= 0 || err != nil || epoch <= 0:
 		return errors.New("the measured constants have no run of ingest: write them with make bench")
 	case len(m.Curve.Tiers) == 0 || len(m.Curve.Lookups) == 0:
 		return errors.New("the measured constants have no curve: write them with make bench-curve")
 	}
 	for _, r := range ingest {
-		if r.Events <= 0 || r.Seconds <= 0 || r.CPUMicros <= 0 {
+		if r.Events <= 0 || r.Seconds <= 0 || r.CPUMicros <= 0 || r.Purge.Seconds <= 0 {
 			return errors.New("the measured constants have a run of ingest without a figure")
 		}
 	}
@@ -155,6 +166,12 @@ func (m *Measured) validate() error {
 // ingest are the runs of ingest.
 func (m *Measured) ingest() []Run {
 	return slices.DeleteFunc(slices.Clone(m.Runs), func(r Run) bool { return r.Contender != "ingest" })
+}
+
+// laidOut is how many shards the epoch of the runs had.
+func (m *Measured) laidOut() uint32 {
+	epoch, _ := time.ParseDuration(m.Traffic.Epoch) // validated
+	return warden.Shards(uint64(m.Traffic.Rate * epoch.Seconds()))
 }
 
 // ofIngest is the median of a figure over the runs of ingest.

@@ -250,7 +250,6 @@ func (p *plan) lookup() looked {
 func (p *plan) waiting() {
 	hot, cold := p.tiers()
 	p.line("look-up", "of one address over the window", p.lookup().wall, "s", "%.0f hot and %.0f cold epochs at the median (curve: look-ups, hot_p50_seconds, p50_seconds), one after the other on one desk", hot, cold)
-	tier := p.m.Curve.like(p.Demand.Rate)
-	whole := float64(p.shards) / float64(tier.Sampled)
-	p.line("purge", "unlinking an epoch", tier.UnlinkSeconds*whole, "s", "in proportion to its shards (curve: tiers, unlink_seconds)")
+	purge, of := p.m.ofIngest(func(r Run) float64 { return r.Purge.Seconds }), p.m.laidOut()
+	p.line("purge", "unlinking an epoch", purge*float64(p.shards)/float64(of), "s", "in proportion to the shards: %.4f s for %d (runs: purge)", purge, of)
 }
