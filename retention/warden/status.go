@@ -53,14 +53,33 @@ func (w *Warden) settle(now time.Time, trouble error) {
 	}
 	w.mu.Unlock()
 	w.metrics.overdue.Set(float64(overdue))
-	for policy, start := range oldest {
-		w.metrics.oldest.WithLabelValues(policy).Set(now.Sub(start).Seconds())
-	}
+	w.publishOldest(oldest, now)
 	switch {
 	case trouble != nil && before == nil:
 		w.d.Log.Error("retention is not enforced in full; trying again", zap.Int("overdue_epochs", overdue), zap.Error(trouble))
 	case trouble == nil && before != nil:
 		w.d.Log.Info("retention is enforced in full again")
+	}
+}
+
+// publishOldest sets the age of what is readable: of a policy that has nothing
+// unpurged left it is 0, and one that was removed is then shown no more. Only Run's
+// round calls it.
+func (w *Warden) publishOldest(oldest map[string]time.Time, now time.Time) {
+	for policy := range w.shown {
+		if _, there := oldest[policy]; !there {
+			w.metrics.oldest.DeleteLabelValues(policy)
+			delete(w.shown, policy)
+		}
+	}
+	for policy, start := range oldest {
+		w.metrics.oldest.WithLabelValues(policy).Set(now.Sub(start).Seconds())
+		w.shown[policy] = true
+	}
+	for i := range w.d.Policies {
+		if name := w.d.Policies[i].Name; !w.shown[name] {
+			w.metrics.oldest.WithLabelValues(name).Set(0)
+		}
 	}
 }
 

@@ -69,6 +69,8 @@ type Warden struct {
 	trouble error     // of purging and minting
 	lacking error     // of repairing; errStarting until every living epoch was seen to
 
+	shown map[string]bool // policies whose oldest readable epoch has an age
+
 	name string
 	turn chan struct{} // it has become active
 
@@ -105,7 +107,7 @@ func New(config Config, d Dependencies) (*Warden, error) {
 	}
 	return &Warden{
 		config: config, d: d, metrics: m, epochs: map[retention.Epoch]*Status{}, lacking: errStarting,
-		name: newName(), turn: make(chan struct{}, 1),
+		shown: map[string]bool{}, name: newName(), turn: make(chan struct{}, 1),
 	}, nil
 }
 
