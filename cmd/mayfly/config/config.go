@@ -74,7 +74,27 @@ func (c *Config) Validate(sections ...string) error {
 			problems = append(problems, v.Validate())
 		}
 	}
+	if uses := func(name string) bool { return len(sections) == 0 || slices.Contains(sections, name) }; uses("keyring") && uses("policies") {
+		problems = append(problems, c.validateSlots())
+	}
 	return errors.Join(problems...)
+}
+
+// validateSlots sees to it that every deadline ends a slot of the key-encryption key
+// in a transit engine: the key of another deadline could not be wrapped.
+func (c *Config) validateSlots() error {
+	slot := c.Keyring.Transit.Slot
+	if c.Keyring.KEK != "transit" || slot <= 0 {
+		return nil
+	}
+	for i := range c.Policies {
+		p := &c.Policies[i]
+		if p.Window%slot != 0 || p.EpochLength()%slot != 0 {
+			return fmt.Errorf("policies: %s: window %v and epoch %v must be multiples of keyring.transit.slot, %v: change policies or keyring.transit.slot",
+				p.Name, p.Window, p.EpochLength(), slot)
+		}
+	}
+	return nil
 }
 
 // Flags are the configuration of every command that needs one. A flag

@@ -301,6 +301,37 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// Deadlines that end no slot of a transit engine are found at the start.
+func TestValidateSlots(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		kek                 string
+		window, epoch, slot time.Duration
+		valid               bool
+	}{
+		{"transit", time.Hour, 5 * time.Minute, time.Minute, true},
+		{"transit", time.Hour, 90 * time.Second, time.Minute, false},
+		{"transit", 90 * time.Second, time.Minute, time.Minute, false},
+		{"transit", time.Hour, 0, time.Minute, false}, // the epochs that it gets then, of 37 s
+		{"transit", time.Hour, 0, time.Second, true},
+		{"file", time.Hour, 90 * time.Second, time.Minute, true},
+	} {
+		c := example()
+		c.Keyring.KEK, c.Keyring.Transit.Slot, c.Keyring.Transit.TokenFile = test.kek, test.slot, "token"
+		c.Policies = retention.Policies{{Name: "p", Window: test.window, Epoch: test.epoch, Basis: "test"}}
+		err := c.Validate()
+		if test.valid != (err == nil) {
+			t.Errorf("%+v: %v", test, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), "keyring.transit.slot") || !strings.Contains(err.Error(), "policies")) {
+			t.Errorf("%v does not name both settings", err)
+		}
+		if err := c.Validate("keyring"); err != nil {
+			t.Errorf("without policies: %v", err)
+		}
+	}
+}
+
 // FuzzConfigFile: no file makes the reader panic, and what it accepts reads
 // back the same after it was printed.
 func FuzzConfigFile(f *testing.F) {
