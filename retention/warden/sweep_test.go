@@ -225,7 +225,7 @@ func TestWhatTheSweepTakesForDead(t *testing.T) {
 	} {
 		e := retention.Epoch{Policy: "p", Start: 0, Length: 1000}
 		w := &Warden{epochs: map[retention.Epoch]*Status{e: {Epoch: e, Deadline: now.Add(-test.ago), Purged: test.purged, seen: test.seen}}}
-		if _, dead := w.explain(e, now); dead != test.want {
+		if dead := w.explain(t.Context(), e, now).Dead; dead != test.want {
 			t.Errorf("%s: dead %v", name, dead)
 		}
 	}
@@ -241,7 +241,7 @@ func TestTheSweepExtendsNothing(t *testing.T) {
 	by := time.Now().Add(time.Hour).Truncate(time.Second)
 	other.Set(ctx, "k", "v", 0)
 	data.AddHook(meanwhile(func() { other.PExpireAt(ctx, "k", by.Add(-time.Minute)) }))
-	found, err := sweep.Server(ctx, data, "k", 1000, func(string) sweep.Rule { return sweep.Rule{Ours: true, By: by} })
+	found, err := sweep.Server(ctx, data, "k", 1000, func(context.Context, string) sweep.Rule { return sweep.Rule{Ours: true, By: by} })
 	if err != nil || found.WithoutExpiry != 1 {
 		t.Errorf("%+v, %v", found, err)
 	}
