@@ -35,6 +35,6 @@ func TestAnEngineThatHangsHoldsUpNoKeysEnd(t *testing.T) {
 			t.Error("a key is in memory a second after its deadline")
 		}
 		cancel()
-		<-done
+		_ = <-done
 	})
 }

@@ -101,7 +101,7 @@ func (p *post) runWith(t *testing.T, policies ...retention.Policy) {
 		t.Fatal(err)
 	}
 	p.metrics = prometheus.NewRegistry()
-	var used keyring.KEK = kek
+	used := kek
 	if p.wrap != nil {
 		used = p.wrap(kek)
 	}

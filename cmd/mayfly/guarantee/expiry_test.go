@@ -129,8 +129,9 @@ func cutConnections(t *testing.T, l *lab) {
 	produced := l.end(t, name)
 	found := 0
 	eventually(t, "all is found", func() bool {
-		found = len(desk.look(t, byAccount("g09")).Events) // complete or not is case 26's matter
-		return found >= produced
+		answer := desk.look(t, byAccount("g09"))
+		found = len(answer.Events)
+		return found >= produced && answer.Complete
 	})
 	if found != produced {
 		t.Errorf("%d events found, want %d", found, produced)
