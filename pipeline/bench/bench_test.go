@@ -49,6 +49,7 @@ func BenchmarkIngest(b *testing.B) {
 	}
 	c := compare(b, kafkatest.Start(b), plan{
 		events: *eventsFlag, rounds: *roundsFlag, peers: true, profiles: profiles, rate: *rateFlag, live: *liveFlag,
+		cold: *dayRows, hot: *dayHot,
 	})
 	c.print(os.Stdout)
 	save(b, path, c)
@@ -63,7 +64,7 @@ func BenchmarkIngest(b *testing.B) {
 func TestComparison(t *testing.T) {
 	t.Parallel()
 	const events = 4000
-	c := compare(t, kafkatest.StartEmbedded(t), plan{events: events, rounds: 1, rate: 500, live: 4 * time.Second})
+	c := compare(t, kafkatest.StartEmbedded(t), plan{events: events, rounds: 1, rate: 500, live: 4 * time.Second, cold: 80, hot: 800})
 	if len(c.Runs) != len(contenders) {
 		t.Fatalf("%d runs, want one of each of %v", len(c.Runs), contenders)
 	}

@@ -26,9 +26,9 @@ var (
 
 // What the design asks for, Redis's own overhead included.
 const (
-	mostCold     = 16.0           // bytes an event, account ids of 8 bytes
-	mostColdUUID = 23.0           // the same, UUIDs
-	mostTouched  = 200_000.0 / 96 // records decoded in vain in an epoch for a look-up of one address
+	mostCold     = 16.0                // bytes an event, account ids of 8 bytes
+	mostColdUUID = 23.0                // the same, UUIDs
+	mostTouched  = mostTouchedDay / 96 // records decoded in vain in an epoch for a look-up of one address
 )
 
 // TestColdBytesPerEvent compacts an epoch of the reference workload in real Redis.
@@ -82,7 +82,7 @@ func newColdEpoch(t *testing.T, client *redis.Client, ids string) *coldEpoch {
 	e := &coldEpoch{client: client, epoch: policy.EpochAt(begin)}
 	e.reader = store.NewReader(retention.Policies{policy}, keyring.NewOpener(ring, kek, zap.NewNop()), s)
 	deadline := e.epoch.Deadline(policy.Window)
-	_, err = ring.Mint(ctx, e.epoch, deadline, kek, func() uint32 { return uint32(*coldEvents/200_000 + 1) },
+	_, err = ring.Mint(ctx, e.epoch, deadline, kek, func() uint32 { return uint32(*coldEvents/100_000 + 1) },
 		func(key keyring.Public) error { return s.Open(ctx, key) })
 	if err != nil {
 		t.Fatal(err)

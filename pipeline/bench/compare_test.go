@@ -16,6 +16,7 @@ const (
 	groupReader contender = "reader"
 	rawFetch    contender = "fetch"
 	ingestion   contender = "ingest"
+	production  contender = "producer" // of the live part, not compared
 )
 
 var contenders = []contender{groupReader, rawFetch, ingestion}
@@ -54,6 +55,7 @@ type plan struct {
 	profiles       string
 	rate           int // of the live part
 	live           time.Duration
+	cold, hot      int // rows of the epochs of the day that is looked up meanwhile
 }
 
 // policy is what ingest is measured under.
@@ -87,7 +89,7 @@ func compare(t testing.TB, kafka *kafkatest.Cluster, p plan) *comparison {
 		}
 	}
 	if p.live > 0 {
-		c.Live = runLive(t, kafka, s, p.rate, p.live)
+		c.Live = runLive(t, kafka, s, p.rate, p.live, p.cold, p.hot)
 	}
 	c.Goals = c.goals()
 	return c

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -12,11 +11,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/zap"
 
 	"mayfly/pipeline/event"
 	"mayfly/pipeline/kafkain/kafkatest"
-	"mayfly/retention"
 	"mayfly/retention/address"
 	"mayfly/retention/keyring"
 	"mayfly/retention/record"
@@ -29,7 +26,9 @@ type live struct {
 	Ingest    run         `json:"ingest"`
 	Produced  float64     `json:"produced_seconds"`
 	Freshness percentiles `json:"freshness_seconds"` // acknowledged by Kafka until found
-	Lookup    percentiles `json:"lookup_seconds"`    // of an address in a shard of Rows rows
+	Lookup    lookUps     `json:"lookup"`            // of an address over 24 h, the current shard of Rows rows
+	Alone     lookUps     `json:"lookup_alone"`      // the same before, without ingest
+	Growth    []growth    `json:"lookup_growth"`     // of prefixes, without ingest
 	Rows      int         `json:"lookup_rows"`
 	Purge     purge       `json:"purge"`
 }
@@ -53,22 +52,23 @@ func percentilesOf(samples []time.Duration) percentiles {
 }
 
 const (
-	fullShard = 250_000 // rows of a shard as the warden plans them
-	perFlush  = 222     // of one shard and second, at workloadRate
+	fullShard = 125_000 // rows of a shard as the warden plans them, and a quarter more
+	perFlush  = 139     // of one shard and second, then
 )
 
 // runLive has ingest follow a producer of rate events a second for some seconds.
-func runLive(t testing.TB, kafka *kafkatest.Cluster, s *servers, rate int, length time.Duration) *live {
+func runLive(t testing.TB, kafka *kafkatest.Cluster, s *servers, rate int, length time.Duration, cold, hot int) *live {
 	t.Helper()
 	s.empty(t)
 	log := s.mint(t)
-	shard := fillShard(t, s)
+	d := fillDay(t, s, cold, hot)
+	l := &live{Rate: rate, Rows: hot, Alone: d.lookUps(t, *dayLookUps)}
+	l.Growth = d.growth(t)
 	topic := fmt.Sprintf("live-%d", time.Now().UnixNano())
 	kafka.CreateTopic(t, topic, partitions, nil)
 	probes := int(length/probeEvery) - 4
 	events := rate*int(length/time.Second) + probes
 
-	l := &live{Rate: rate, Rows: fullShard}
 	var ingest sync.WaitGroup
 	ingest.Go(func() {
 		l.Ingest = execute(t, task{
@@ -78,15 +78,14 @@ func runLive(t testing.TB, kafka *kafkatest.Cluster, s *servers, rate int, lengt
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), taskLimit)
 	defer cancel()
-	client := kafka.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.SnappyCompression()),
-		kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedRecords(rate))
+	client := kafka.Client(t)
 	var looking, probing sync.WaitGroup
 	over := make(chan struct{})
-	looking.Go(func() { l.Lookup = percentilesOf(shard.lookUp(ctx, t, over)) })
+	looking.Go(func() { l.Lookup = d.lookUp(ctx, t, over) })
 	probing.Go(func() { l.Freshness = percentilesOf(probe(ctx, t, client, topic, log.reader, probes)) })
-	began := time.Now()
-	produce(ctx, t, client, topic, rate, length)
-	l.Produced = time.Since(began).Seconds()
+	l.Produced = execute(t, task{
+		Contender: production, Brokers: kafka.Brokers(), Topic: topic, Events: events - probes, Rate: rate,
+	}).Seconds
 	probing.Wait()
 	close(over)
 	looking.Wait()
@@ -98,20 +97,29 @@ func runLive(t testing.TB, kafka *kafkatest.Cluster, s *servers, rate int, lengt
 	return l
 }
 
-// produce sends rate events a second, the same ones again and again, a hundredth of
-// a second's at a time.
-func produce(ctx context.Context, t testing.TB, client *kgo.Client, topic string, rate int, length time.Duration) {
-	t.Helper()
-	values := referenceValues(t, min(rate, 200_000))
+// produce is the producer's process: it sends Rate events a second, the same ones
+// again and again, a hundredth of a second's at a time, until Events are sent. Beside
+// the look-ups it would share their garbage collector.
+func produce(ctx context.Context, t task, watch *stopwatch) error {
+	values, err := referenceValues(min(t.Rate, 200_000))
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(t.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.SnappyCompression()), kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedRecords(t.Rate))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	watch.start()
 	var failed atomic.Int64
-	began := time.Now()
 	const ticks = 100 // per second
 	next := 0
-	for tick := range int(length.Seconds()) * ticks {
-		time.Sleep(time.Until(began.Add(time.Duration(tick) * time.Second / ticks)))
-		until := rate * (tick + 1) / ticks
+	for tick := 0; next < t.Events; tick++ {
+		time.Sleep(time.Until(watch.began.Add(time.Duration(tick) * time.Second / ticks)))
+		until := min(t.Rate*(tick+1)/ticks, t.Events)
 		for ; next < until; next++ {
-			r := &kgo.Record{Topic: topic, Partition: int32(next % partitions), Value: values[next%len(values)]}
+			r := &kgo.Record{Topic: t.Topic, Partition: int32(next % partitions), Value: values[next%len(values)]}
 			client.Produce(ctx, r, func(_ *kgo.Record, err error) {
 				if err != nil {
 					failed.Add(1)
@@ -119,9 +127,12 @@ func produce(ctx context.Context, t testing.TB, client *kgo.Client, topic string
 			})
 		}
 	}
-	if err := client.Flush(ctx); err != nil || failed.Load() > 0 {
-		t.Fatalf("producing: %d failed, %v", failed.Load(), err)
+	err = client.Flush(ctx)
+	watch.stop()
+	if n := failed.Load(); n > 0 {
+		return fmt.Errorf("producing: %d events failed", n)
 	}
+	return err
 }
 
 // probeEvery is the time from one probe to the next.
@@ -162,68 +173,6 @@ func answers(ctx context.Context, t testing.TB, reader *store.Reader, q store.Qu
 		return true
 	}
 	return slices.ContainsFunc(answer.Records, func(r record.Record) bool { return r.Account == account })
-}
-
-// shardOf is an epoch of one shard, full as a busy one is, of a policy of its own.
-type shardOf struct {
-	reader    *store.Reader
-	addresses []netip.Addr
-}
-
-// fillShard writes fullShard records, in frames as ingest makes them.
-func fillShard(t testing.TB, s *servers) *shardOf {
-	t.Helper()
-	p := retention.Policy{Name: "shard", Window: 24 * time.Hour, Epoch: 15 * time.Minute}
-	ring, err := keyring.New(keyring.NewRedisNode("bench", s.keysClient))
-	if err != nil {
-		t.Fatal(err)
-	}
-	kek, err := keyring.NewMemoryKEK(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := store.NewRedis(s.dataClient)
-	epoch := p.EpochAt(began)
-	if _, err := ring.Mint(t.Context(), epoch, epoch.Deadline(p.Window), kek, func() uint32 { return 1 },
-		func(key keyring.Public) error { return log.Open(t.Context(), key) }); err != nil {
-		t.Fatal(err)
-	}
-	writer := store.NewWriter(ring, log)
-	records := reference(t, fullShard/partitions*partitions, "short8")
-	slices.SortFunc(records, func(a, b record.Record) int { return cmp.Compare(a.ID.Offset, b.ID.Offset) })
-	shard := &shardOf{reader: store.NewReader(retention.Policies{p}, keyring.NewOpener(ring, kek, zap.NewNop()), log)}
-	for part := range slices.Chunk(records, perFlush) {
-		sealed, err := writer.Seal(t.Context(), []store.Batch{{Epoch: epoch, Deadline: epoch.Deadline(p.Window), Records: part}})
-		if err == nil {
-			err = writer.Append(t.Context(), sealed)
-		}
-		if err != nil {
-			t.Fatalf("filling a shard: %v", err)
-		}
-		shard.addresses = append(shard.addresses, part[0].Address.Reveal())
-	}
-	return shard
-}
-
-// lookUp asks for one address after the other, five a second, until over.
-func (s *shardOf) lookUp(ctx context.Context, t testing.TB, over <-chan struct{}) []time.Duration {
-	var took []time.Duration
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for i := 0; ; i++ {
-		select {
-		case <-over:
-			return took
-		case <-tick.C:
-		}
-		ip := s.addresses[i%len(s.addresses)]
-		asked := time.Now()
-		answer, err := s.reader.Find(ctx, store.Query{Prefix: netip.PrefixFrom(ip, ip.BitLen())})
-		if took = append(took, time.Since(asked)); err != nil || len(answer.Records) == 0 {
-			t.Errorf("a look-up finds %d records, %v", len(answer.Records), err)
-			return took
-		}
-	}
 }
 
 // purge is what unlinking a whole epoch takes.

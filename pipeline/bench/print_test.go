@@ -118,6 +118,11 @@ func (c *comparison) print(w io.Writer) {
 		fmt.Fprintln(w, line)
 	}
 	fmt.Fprintln(w)
+	if l := c.Live; l != nil {
+		l.Alone.print(w, "without ingest")
+		l.Lookup.print(w, fmt.Sprintf("at %s events/s", short(float64(l.Rate))))
+		printGrowth(w, l.Growth)
+	}
 	c.printTargets(w)
 }
 

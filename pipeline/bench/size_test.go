@@ -36,7 +36,7 @@ func reference(t testing.TB, n int, ids string) []record.Record {
 }
 
 // shards are as many as the warden plans for an epoch at workloadRate.
-const shards = 450
+const shards = 900
 
 // inShards sorts records as the store does: by address, and mentions by account.
 func inShards(records []record.Record) (byAddress [shards][]*record.Record, byAccount [shards][]record.Mention) {
@@ -73,11 +73,11 @@ func bytesPerRecord(records []record.Record) (rows, mentions float64) {
 }
 
 // TestBytesPerRecord bounds what a record of the reference workload takes in the
-// frames of both views, before they are sealed: a second's events in 450 shards.
+// frames of both views, before they are sealed: a second's events in 900 shards.
 func TestBytesPerRecord(t *testing.T) {
 	t.Parallel()
-	for ids, most := range map[string]float64{"short8": 25.5, "uuid": 36.5} {
-		const mostMentions = 5.3
+	for ids, most := range map[string]float64{"short8": 26.6, "uuid": 36.8} {
+		const mostMentions = 5.4
 		rows, mentions := bytesPerRecord(reference(t, workloadRate, ids))
 		t.Logf("%s: records %.2f bytes each, mentions %.2f", ids, rows, mentions)
 		if rows > most || mentions > mostMentions {

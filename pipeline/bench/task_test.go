@@ -30,6 +30,7 @@ type task struct {
 	Topic     string
 	Group     string
 	Events    int
+	Rate      int    // per second, of a producer
 	Redis     string // host:port
 	Keyring   string // URL
 	Profiles  string // folder; empty: none
@@ -77,6 +78,8 @@ func runTask(text string) int {
 			err = fetch(ctx, t, watch)
 		case ingestion:
 			err = ingest(ctx, t, watch)
+		case production:
+			err = produce(ctx, t, watch)
 		}
 		err = errors.Join(err, watch.err)
 		if err == nil {

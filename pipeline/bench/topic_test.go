@@ -47,7 +47,10 @@ func filledEpoch() retention.Epoch {
 // fill makes a topic of the reference workload's events, all in filledEpoch.
 func fill(t testing.TB, kafka *kafkatest.Cluster, events int) traffic {
 	t.Helper()
-	generator := newGenerator(t)
+	generator, err := newGenerator()
+	if err != nil {
+		t.Fatal(err)
+	}
 	topic := fmt.Sprintf("bench-%d", time.Now().UnixNano())
 	kafka.CreateTopic(t, topic, partitions, nil)
 	const portion = 50_000
@@ -81,25 +84,22 @@ func (s *sentBytes) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int3
 	s.Add(int64(m.CompressedBytes))
 }
 
-func newGenerator(t testing.TB) *workload.Generator {
-	t.Helper()
+func newGenerator() (*workload.Generator, error) {
 	config := workload.DefaultConfig()
 	config.Start = filledEpoch().StartTime()
 	config.Rate, config.Accounts = workloadRate, workloadAccounts
-	generator, err := workload.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return generator
+	return workload.New(config)
 }
 
 // referenceValues are messages of the reference workload.
-func referenceValues(t testing.TB, n int) [][]byte {
-	t.Helper()
-	generator := newGenerator(t)
+func referenceValues(n int) ([][]byte, error) {
+	generator, err := newGenerator()
+	if err != nil {
+		return nil, err
+	}
 	values := make([][]byte, n)
 	for i := range values {
 		values[i] = append([]byte(nil), generator.Next().Value...)
 	}
-	return values
+	return values, nil
 }

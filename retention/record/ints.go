@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"math/bits"
+	"unsafe"
 )
 
 // A column of integers is a patched frame of reference (Zukowski et al., ICDE
@@ -133,8 +134,20 @@ func (r *columnReader) ints(n int) []uint64 {
 
 // unpackBits fills values; false for bits that are left over.
 func unpackBits(values []uint64, packed string, width int) bool {
+	if width == 0 {
+		clear(values)
+		return true
+	}
 	mask := uint64(1)<<width - 1
-	for i := range values {
+	inner := 0 // values that lie in eight bytes which are all there
+	if width <= 56 && len(packed) >= 8 {
+		inner = min((len(packed)-8)*8/width+1, len(values))
+	}
+	whole := unsafe.Slice(unsafe.StringData(packed), len(packed)) // is only read
+	for i, at := 0, 0; i < inner; i, at = i+1, at+width {
+		values[i] = binary.LittleEndian.Uint64(whole[at/8:]) >> (at % 8) & mask
+	}
+	for i := inner; i < len(values); i++ {
 		at, shift := i*width/8, i*width%8
 		v := word(packed, at) >> shift
 		if shift+width > 64 {

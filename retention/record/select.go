@@ -13,6 +13,7 @@ import (
 type Selection struct {
 	Prefix  netip.Prefix
 	Account string
+	Rows    int // of all payloads that it has looked at
 	reader  columnReader
 }
 
@@ -38,6 +39,7 @@ func (s *Selection) any(payload string) (found bool, err error) {
 	r.rest, r.failed = payload, false
 	defer func() { r.rest = "" }()
 	if n := r.head(formatRecords); n > 0 {
+		s.Rows += n
 		addresses := r.addressColumn(n)
 		if s.Account != "" {
 			r.readStrings(n, func(_ int, value string) { found = found || value == s.Account })

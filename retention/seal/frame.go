@@ -68,6 +68,9 @@ type Frame struct {
 // Bytes is the frame as it is stored; the caller must not change it.
 func (f *Frame) Bytes() []byte { return f.bytes }
 
+// Length is how many bytes the payload and its tag have.
+func (f *Frame) Length() int { return len(f.bytes) - f.body }
+
 const (
 	frameVersion = 1
 	headLength   = 1 + len(WriterID{})

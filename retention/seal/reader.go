@@ -82,11 +82,16 @@ func openWrap(epoch retention.Epoch, key KeyID, private PrivateKey, wrap Wrap) (
 // Open gives the payload of f, or ErrOpen where f is not what its writer
 // sealed for its place.
 func (r *Reader) Open(f *Frame) ([]byte, error) {
+	return r.Append(make([]byte, 0, f.Length()), f)
+}
+
+// Append is Open for who opens many: it appends the payload to dst, which has room
+// for f.Length() bytes more. What it writes is for the caller to erase.
+func (r *Reader) Append(dst []byte, f *Frame) ([]byte, error) {
 	if f.Writer != r.writer || f.Place.Epoch != r.epoch || f.Place.Key != r.key {
 		return nil, ErrOpen
 	}
 	n := nonce(f.Place, f.Sequence)
 	associated := appendAssociated(make([]byte, 0, 128), f.Place, f.Writer, f.Sequence)
-	sealed := f.bytes[f.body:]
-	return r.frames.open(make([]byte, 0, len(sealed)), n[:], sealed, associated)
+	return r.frames.open(dst, n[:], f.bytes[f.body:], associated)
 }

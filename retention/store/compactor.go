@@ -17,7 +17,7 @@ import (
 
 // MaxUnit is the most records that a unit may have on the average of its epoch and
 // still be compacted: what bounds the memory of a compactor. The warden lays an epoch
-// out for 200,000; one whose rate nobody foresaw stays hot.
+// out for 100,000; one whose rate nobody foresaw stays hot.
 const MaxUnit = 400_000
 
 // Compactor moves what writers have acknowledged from the chunks of an epoch into

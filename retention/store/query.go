@@ -35,6 +35,9 @@ type Answer struct {
 	Refused int
 	// Touched is how many records of generations were decoded to find these.
 	Touched int
+	// Scanned is how many records of frames, which no compactor has sorted yet, were
+	// looked through: of most no more than the address.
+	Scanned int
 }
 
 // compareRecords orders records by time, then identity.

@@ -35,8 +35,8 @@ const settling = 2 * time.Second
 
 // How much of a long look-up is in memory at a time.
 const (
-	epochsAtOnce = 16
-	chunksAtOnce = 32
+	epochsAtOnce = 64
+	chunksAtOnce = 64
 )
 
 // Find answers q from the epochs that live now. What is due by the time of the
@@ -103,7 +103,8 @@ type search struct {
 	found    map[record.ID]hit
 	complete bool
 	refused  int
-	touched  int
+	touched  int // records of generations
+	scanned  int // records of frames
 }
 
 type hit struct {
@@ -156,12 +157,20 @@ func (d *Directory) written() []seal.KeyID {
 
 // deadline is the key's own, or the policy's where its window was shortened since.
 func (r *Reader) deadline(key *keyring.Key) time.Time {
-	for i := range r.policies {
-		if p := &r.policies[i]; p.Name == key.Epoch.Policy {
-			return earlier(key.Deadline, key.Epoch.Deadline(p.Window))
-		}
+	if p := r.policy(key.Epoch); p != nil {
+		return earlier(key.Deadline, key.Epoch.Deadline(p.Window))
 	}
 	return key.Deadline
+}
+
+// policy is that of an epoch; nil where it is configured no more.
+func (r *Reader) policy(epoch retention.Epoch) *retention.Policy {
+	for i := range r.policies {
+		if r.policies[i].Name == epoch.Policy {
+			return &r.policies[i]
+		}
+	}
+	return nil
 }
 
 func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
@@ -169,14 +178,15 @@ func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
 	if err != nil {
 		return err
 	}
-	var chunks []chunk
-	for i, epoch := range epochs {
-		of, err := s.chunks(ctx, epoch, directories[i])
-		if err != nil {
-			return err
-		}
-		chunks = append(chunks, of...)
+	of := make([][]chunk, len(epochs))
+	err = side(ctx, len(epochs), func(ctx context.Context, i int) (err error) {
+		of[i], err = s.chunks(ctx, epochs[i], directories[i])
+		return err
+	})
+	if err != nil {
+		return err
 	}
+	chunks := slices.Concat(of...)
 	if s.query.Account != "" {
 		if chunks, err = s.mentioned(ctx, chunks); err != nil {
 			return err
@@ -208,7 +218,7 @@ func (s *search) mentioned(ctx context.Context, chunks []chunk) ([]chunk, error)
 		take := func(payload []byte) error {
 			return record.Mentioned(payload, subject, func(shard uint32) { mention(c, shard) })
 		}
-		edge, err := s.payloads(ctx, c, take)
+		edge, err := s.payloads(ctx, c, func() func([]byte) error { return take })
 		if err == nil {
 			err = s.openEdge(ctx, c, edge, func(_ record.ID, payload []byte) error { return take(payload) })
 		}
@@ -226,8 +236,11 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 	case errors.Is(err, keyring.ErrDestroyed):
 		return nil, nil // it died since we listed it
 	case errors.Is(err, keyring.ErrNoKey):
-		// Nothing can be read. Nothing was written either if the epoch has only
-		// just begun; else somebody has lost something.
+		// Nothing can be read. That is as it must be if the epoch has come due since we
+		// listed it. Nothing was written either if it has only just begun; else somebody has lost something.
+		if p := s.policy(epoch); p != nil && !epoch.Deadline(p.Window).After(time.Now()) {
+			return nil, nil
+		}
 		if len(written) > 0 || time.Since(epoch.StartTime()) > settling && !s.keys.Purged(ctx, epoch) {
 			s.incomplete()
 		}
@@ -294,74 +307,6 @@ func (s *search) manifests(ctx context.Context, d Directory, keys []*keyring.Key
 	return manifests
 }
 
-func (s *search) openFrame(ctx context.Context, key *keyring.Key, f *seal.Frame) ([]byte, error) {
-	reader, err := s.keys.Reader(ctx, key, f.Writer)
-	if err != nil {
-		return nil, err
-	}
-	return reader.Open(f)
-}
-
-// open keeps what matches of the frames of a chunk of the address view.
-func (s *search) open(ctx context.Context, c *chunk) error {
-	selection := record.Selection{Prefix: s.query.Prefix, Account: s.query.Account}
-	var records []record.Record
-	edge, err := s.payloads(ctx, c, func(payload []byte) (err error) {
-		records, err = selection.Append(records[:0], payload)
-		s.keep(records, c)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return s.openEdge(ctx, c, edge, func(id record.ID, payload []byte) (err error) {
-		records, err = record.Decode(records[:0], payload)
-		kept := adopt(records, id, c.key.Epoch)
-		s.refuse(len(records) - len(kept))
-		s.keep(slices.DeleteFunc(kept, func(r record.Record) bool { return !selection.Matches(&r) }), c)
-		return err
-	})
-}
-
-// payloads gives take the payloads of those frames of a chunk that no generation
-// covers, each once, and erases them afterwards; segments that were sealed at the
-// edge it gives back.
-func (s *search) payloads(ctx context.Context, c *chunk, take func([]byte) error) (*segments, error) {
-	type frameID struct {
-		writer   seal.WriterID
-		sequence uint64
-	}
-	seen := make(map[frameID]struct{}, len(c.frames))
-	edge := &segments{}
-	for i := range c.frames {
-		f := &c.frames[i]
-		if f.Sequence > 0 && f.Sequence <= c.generation.frames(f.Writer) {
-			continue
-		}
-		if _, again := seen[frameID{f.Writer, f.Sequence}]; again {
-			continue
-		}
-		payload, err := s.openFrame(ctx, c.key, f)
-		switch {
-		case err != nil:
-		case isEdge(payload):
-			err = edge.add(payload)
-		default:
-			err = take(payload)
-			clear(payload)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil:
-			s.incomplete()
-			continue
-		}
-		seen[frameID{f.Writer, f.Sequence}] = struct{}{}
-	}
-	return edge, nil
-}
-
 func (s *search) keep(records []record.Record, c *chunk) {
 	from, to := s.query.From.UnixMilli(), s.query.To.UnixMilli()
 	for i := range records {
@@ -386,9 +331,15 @@ func (s *search) incomplete() {
 // answer sorts what was found and leaves out what is due by now: by our clock, or
 // by those of the keyring, which ours may be behind.
 func (s *search) answer(now time.Time) Answer {
-	a := Answer{Complete: s.complete, Refused: s.refused, Touched: s.touched}
+	a := Answer{Complete: s.complete, Refused: s.refused, Touched: s.touched, Scanned: s.scanned}
+	alive := map[*keyring.Key]bool{} // a clock is read for each key, not for each record
 	for _, h := range s.found {
-		if h.deadline.After(now) && h.key.Alive() {
+		living, asked := alive[h.key]
+		if !asked {
+			living = h.key.Alive()
+			alive[h.key] = living
+		}
+		if living && h.deadline.After(now) {
 			a.Records = append(a.Records, h.record)
 		}
 	}

@@ -117,8 +117,11 @@ func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
 		}
 	}
 	selection := record.Selection{Prefix: s.query.Prefix, Account: s.query.Account}
+	decoders := sync.Pool{New: func() any { return &cold.Decoder{} }} // scratch of 300 kB each
 	return s.blocks(ctx, rows, func(w wanted, payload []byte) error {
-		var d cold.Decoder
+		d := decoders.Get().(*cold.Decoder) //nolint:errcheck // nothing else is in it
+		defer decoders.Put(d)
+		d.Rows = 0
 		records, err := d.Append(nil, payload, w.chunk.generation.head.Clock, func(a address.Address, account string) bool {
 			return selection.Matches(&record.Record{Address: a, Account: account})
 		})

@@ -351,7 +351,7 @@ func (w *Warden) shards(ctx context.Context, epoch retention.Epoch) uint32 {
 }
 
 // recordsPerShard keeps a look-up's share of an epoch small.
-const recordsPerShard = 200_000
+const recordsPerShard = 100_000
 
 // Shards is how many shards each view of an epoch has that follows one of so many records.
 func Shards(records uint64) uint32 {
