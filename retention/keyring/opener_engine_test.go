@@ -35,6 +35,8 @@ func TestAnEngineThatHangsHoldsUpNoKeysEnd(t *testing.T) {
 			t.Error("a key is in memory a second after its deadline")
 		}
 		cancel()
-		_ = <-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
