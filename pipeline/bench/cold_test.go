@@ -3,6 +3,8 @@ package bench
 import (
 	"flag"
 	"net/netip"
+	"os"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"testing"
@@ -26,9 +28,11 @@ var (
 
 // What the design asks for, Redis's own overhead included.
 const (
-	mostCold     = 16.0                // bytes an event, account ids of 8 bytes
-	mostColdUUID = 23.0                // the same, UUIDs
-	mostTouched  = mostTouchedDay / 96 // records decoded in vain in an epoch for a look-up of one address
+	mostCold      = 16.0                // bytes an event, account ids of 8 bytes
+	mostColdUUID  = 23.0                // the same, UUIDs
+	compactMemory = 240 << 20           // soft limit, as mayfly compact sets it
+	mostMemory    = 256.0               // MB of the process, whatever the epoch has
+	mostTouched   = mostTouchedDay / 96 // records decoded in vain in an epoch for a look-up of one address
 )
 
 // TestColdBytesPerEvent compacts an epoch of the reference workload in real Redis.
@@ -38,15 +42,22 @@ func TestColdBytesPerEvent(t *testing.T) {
 			client := redistest.Start(t).Client(t)
 			e := newColdEpoch(t, client, ids)
 			hot := e.memory(t)
+			limit := debug.SetMemoryLimit(compactMemory)
+			resetPeak(t)
 			began, cpu := time.Now(), cpuTime()
 			in, out := e.compact(t)
 			cpu = cpuTime() - cpu
+			peak := peakMemory(os.Getpid())
+			debug.SetMemoryLimit(limit)
 			cold := e.memory(t)
 			n := float64(*coldEvents)
 			touched, median := e.lookUps(t)
-			t.Logf("%s: %d events: Redis %.2f B an event hot, %.2f cold; sealed %.2f in, %.2f out; compacting took %.2f µs of CPU an event (%v); "+
+			t.Logf("%s: %d events: Redis %.2f B an event hot, %.2f cold; sealed %.2f in, %.2f out; compacting took %.2f µs of CPU an event (%v) and %.0f MB; "+
 				"a look-up decodes %.0f records in vain, median %v", ids, *coldEvents, hot/n, cold/n, in/n, out/n,
-				cpu.Seconds()*1e6/n, time.Since(began).Round(time.Millisecond), touched, median.Round(time.Microsecond))
+				cpu.Seconds()*1e6/n, time.Since(began).Round(time.Millisecond), peak, touched, median.Round(time.Microsecond))
+			if peak > mostMemory {
+				t.Errorf("a peak of %.0f MB, want at most %v", peak, mostMemory)
+			}
 			if cold/n > most {
 				t.Errorf("%.2f bytes an event, want at most %v", cold/n, most)
 			}
@@ -168,6 +179,15 @@ func (e *coldEpoch) lookUps(t *testing.T) (touched float64, median time.Duration
 	}
 	slices.Sort(times)
 	return touched, times[len(times)/2]
+}
+
+// resetPeak gives back what the test itself took, and forgets the peak so far (proc_pid_clear_refs(5)).
+func resetPeak(t *testing.T) {
+	t.Helper()
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // cpuTime is what this process has used.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"mayfly/retention/address"
@@ -21,16 +20,16 @@ type compaction struct {
 	frames  []seal.Frame             // of the chunk
 	base    *generation              // nil: the unit has none yet
 	covered map[seal.WriterID]uint64 // by the generation to be made
-	pairs   map[cold.Pair]struct{}   // of the account view: which account is in which shard
 	done    Compacted
 }
 
 // wipe erases what was read: no record is to linger in a compactor.
 func (w *compaction) wipe() {
+	w.rows.Wipe()
 	clear(w.records[:cap(w.records)])
 	clear(w.payload[:cap(w.payload)])
-	w.records = w.records[:0]
-	clear(w.pairs)
+	clear(w.pairs[:cap(w.pairs)])
+	w.records, w.pairs = w.records[:0], w.pairs[:0]
 }
 
 // merge reads the unit's frames and its current generation into records or pairs.
@@ -63,7 +62,7 @@ func (w *compaction) merge(ctx context.Context) error {
 // they are there, acknowledged and open.
 func (w *compaction) mergeFrames(ctx context.Context) error {
 	if w.unit.Place.View == seal.ByAddress {
-		w.records = slices.Grow(w.records, int(w.unit.records+w.unit.records/8)) //nolint:gosec // at most MaxUnit
+		w.rows.Grow(int(w.unit.records + w.unit.records/8)) //nolint:gosec // at most MaxUnit
 	}
 	following := map[seal.WriterID][]*seal.Frame{}
 	for i := range w.frames {
@@ -100,18 +99,29 @@ func (w *compaction) take(payload []byte) error {
 	defer clear(payload)
 	if w.unit.Place.View == seal.ByAccount {
 		return record.EachMention(payload, func(m record.Mention) {
-			w.pairs[cold.Pair{Key: m.Subject, Value: m.Shard}] = struct{}{}
+			w.pair(m.Subject, m.Shard)
 			w.done.Rows++
 		})
 	}
-	before := len(w.records)
-	records, err := record.Decode(w.records, payload)
-	if err != nil {
+	var err error
+	if w.records, err = record.Decode(w.records[:0], payload); err != nil {
 		return err
 	}
-	w.records = records
-	w.done.Rows += len(records) - before
+	if err := w.rows.Add(w.records); err != nil {
+		return err
+	}
+	w.done.Rows += len(w.records)
 	return nil
+}
+
+// pair notes that the account of a name is in a shard or block. Repeats are many, and
+// go whenever they have filled the memory.
+func (w *compaction) pair(name, value uint32) {
+	if len(w.pairs) == cap(w.pairs) {
+		w.pairs = w.sorter.Sort(w.pairs)
+		w.pairs = slices.Grow(w.pairs, max(len(w.pairs), 1<<12))
+	}
+	w.pairs = append(w.pairs, cold.Pair{Key: name, Value: value})
 }
 
 // blocksAtOnce is how many blocks are fetched in one pipeline, about 1.5 MB.
@@ -145,10 +155,13 @@ func (w *compaction) takeBlock(i int, sealed []byte) error {
 	}
 	defer clear(payload)
 	if w.unit.Place.View == seal.ByAddress {
-		w.records, err = w.decoder.Append(w.records, payload, w.base.head.Clock, func(address.Address, string) bool { return true })
-		return err
+		w.records, err = w.decoder.Append(w.records[:0], payload, w.base.head.Clock, func(address.Address, string) bool { return true })
+		if err != nil {
+			return err
+		}
+		return w.rows.Add(w.records)
 	}
-	return cold.EachPair(payload, func(p cold.Pair) { w.pairs[p] = struct{}{} })
+	return cold.EachPair(payload, func(p cold.Pair) { w.pair(p.Key, p.Value) })
 }
 
 // write makes the generation: blocks first, then the head that names them.
@@ -195,40 +208,30 @@ func (w *compaction) encode(out *generation) []Block {
 		blocks = append(blocks, Block{out.ref(i).Name, out.sealed.Seal(part(i), payload)})
 	}
 	if w.unit.Place.View == seal.ByAddress {
-		w.encodeRecords(out.head, func(rows []*record.Record) {
+		w.encodeRecords(out.head, func(rows []uint32) {
 			block := uint32(len(blocks)) //nolint:gosec // at most cold.MaxBlocks
-			last := ""
-			for _, r := range rows {
-				if r.Account == last {
-					continue
-				}
-				last = r.Account
-				_, name := out.layout.account([]byte(r.Account))
-				w.pairs[cold.Pair{Key: name, Value: block}] = struct{}{}
-			}
+			w.rows.Accounts(rows, func(account string) {
+				_, name := out.layout.account([]byte(account))
+				w.pair(name, block)
+			})
 			put(w.payload)
 		})
 	}
-	pairs := slices.SortedFunc(maps.Keys(w.pairs), cold.ComparePairs)
-	fill(pairs, &w.payload, cold.AppendPairs, func(of []cold.Pair) {
+	w.pairs = w.sorter.Sort(w.pairs)
+	fill(w.pairs, &w.payload, cold.AppendPairs, func(of []cold.Pair) {
 		out.head.Index = append(out.head.Index, cold.BoundsOfPairs(of))
 		put(w.payload)
 	})
-	clear(pairs)
 	return blocks
 }
 
-func (w *compaction) encodeRecords(head *cold.Head, put func([]*record.Record)) {
-	rows := make([]*record.Record, len(w.records))
-	for i := range rows {
-		rows[i] = &w.records[i]
-	}
-	clock := cold.NewClock(rows)
-	rows = w.sorter.Sort(rows)
+func (w *compaction) encodeRecords(head *cold.Head, put func([]uint32)) {
+	clock := cold.NewClock(&w.rows)
+	rows := w.rows.Sort()
 	head.Clock, head.Rows = clock, uint64(len(rows))
-	encode := func(dst []byte, rows []*record.Record) []byte { return w.encoder.Append(dst, rows, clock) }
-	fill(rows, &w.payload, encode, func(of []*record.Record) {
-		head.Blocks = append(head.Blocks, cold.BoundsOf(of))
+	encode := func(dst []byte, rows []uint32) []byte { return w.encoder.Append(dst, &w.rows, rows, clock) }
+	fill(rows, &w.payload, encode, func(of []uint32) {
+		head.Blocks = append(head.Blocks, w.rows.Bounds(of))
 		put(of)
 	})
 }
@@ -259,7 +262,7 @@ func fill[T any](rows []T, payload *[]byte, encode func([]byte, []T) []byte, put
 				n, grown = more, true
 				continue
 			}
-			guess = fits
+			guess = (3*guess + fits) / 4 // blocks differ: the last one alone says too little
 			break
 		}
 		put(rows[:n])

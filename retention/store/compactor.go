@@ -34,11 +34,13 @@ const MaxUnit = 400_000
 type Compactor struct {
 	*Reader
 	owner   string
-	sorter  cold.Sorter
+	rows    cold.Rows       // of the unit under way
+	pairs   []cold.Pair     // which account is in which block, or shard
+	records []record.Record // of a frame or block under way
+	payload []byte
 	encoder cold.Encoder
 	decoder cold.Decoder
-	records []record.Record
-	payload []byte
+	sorter  cold.PairSorter
 }
 
 // NewCompactor makes a compactor that finds its epochs through reader.
@@ -142,7 +144,7 @@ func (c *Compactor) Compact(ctx context.Context, u Unit) (Compacted, error) {
 	if err != nil {
 		return Compacted{}, err
 	}
-	w := &compaction{Compactor: c, unit: u, claim: claim, covered: map[seal.WriterID]uint64{}, pairs: map[cold.Pair]struct{}{}}
+	w := &compaction{Compactor: c, unit: u, claim: claim, covered: map[seal.WriterID]uint64{}}
 	defer w.wipe()
 	err = w.merge(ctx)
 	if err != nil || w.done.BytesIn == 0 {

@@ -6,22 +6,17 @@ import "encoding/binary"
 type bitWriter struct {
 	out     []byte
 	pending uint64
-	filled  uint // bits in pending, less than 8
+	filled  uint // bits in pending, less than 64
 }
 
 // put appends the lowest width bits of v; width is at most 64.
 func (w *bitWriter) put(v uint64, width uint) {
-	if width > 32 {
-		w.put(v&(1<<32-1), 32)
-		v >>= 32
-		width -= 32
-	}
-	w.pending |= (v & (1<<width - 1)) << w.filled
-	w.filled += width
-	for w.filled >= 8 {
-		w.out = append(w.out, byte(w.pending))
-		w.pending >>= 8
-		w.filled -= 8
+	v &= 1<<width - 1
+	w.pending |= v << w.filled
+	if w.filled += width; w.filled >= 64 {
+		w.out = binary.LittleEndian.AppendUint64(w.out, w.pending)
+		w.filled -= 64
+		w.pending = v >> (width - w.filled)
 	}
 }
 
@@ -35,10 +30,10 @@ func (w *bitWriter) flag(set bool) {
 
 // finish fills the last byte with zeros and gives all that was written.
 func (w *bitWriter) finish() []byte {
-	if w.filled > 0 {
-		w.out = append(w.out, byte(w.pending))
-		w.pending, w.filled = 0, 0
+	for written := uint(0); written < w.filled; written += 8 {
+		w.out = append(w.out, byte(w.pending>>written))
 	}
+	w.pending, w.filled = 0, 0
 	return w.out
 }
 

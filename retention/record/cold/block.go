@@ -2,7 +2,6 @@ package cold
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 
 	"mayfly/retention/record"
@@ -12,11 +11,15 @@ import (
 // goroutine. The same rows and clock give the same bytes.
 type Encoder struct {
 	w      bitWriter
+	in     *Rows
+	rows   []row // of the block, side by side: all that follows runs over them
 	groups []int // the first row of each, and the end
 	column []uint64
 	more   []uint64
 	texts  []string
 	known  map[string]int
+	words  []wordPlace // of the words of in
+	marks  uint32      // columns of words so far
 	kinds  []kind
 }
 
@@ -24,33 +27,43 @@ type Encoder struct {
 type kind struct {
 	event, outcome string
 	since          bool
-	rows           int // with it, while encoding
+	words          [2]uint32 // event and outcome, while encoding
+	rows           int       // with it, while encoding
 }
 
-// Append encodes rows, 1 to MaxRows of them in the order of Compare, after dst.
-// Their partitions must be clock's.
-func (e *Encoder) Append(dst []byte, rows []*record.Record, clock *Clock) []byte {
+// wordPlace is where a word is among the texts of a column.
+type wordPlace struct{ mark, number uint32 }
+
+// Append encodes the rows of in at order, 1 to MaxRows of them as Sort gives them, after
+// dst. The clock must be of the same rows.
+func (e *Encoder) Append(dst []byte, in *Rows, order []uint32, clock *Clock) []byte {
 	e.w = bitWriter{out: append(dst, formatVersion)}
-	e.group(rows)
-	addresses := e.addresses(rows)
-	e.w.number(uint64(len(rows)))
+	e.in, e.rows = in, e.rows[:0]
+	for _, at := range order {
+		e.rows = append(e.rows, in.rows[at])
+	}
+	e.group()
+	addresses := e.addresses()
+	e.w.number(uint64(len(e.rows)))
 	e.w.number(uint64(len(e.groups) - 1))
 	e.w.number(uint64(len(addresses) - 1))
-	e.putAddresses(rows, addresses)
+	e.putAddresses(addresses)
 	e.putCounts(addresses)
-	e.putAccounts(rows)
-	e.putSessions(rows)
-	for _, field := range shared {
-		e.putShared(rows, field)
-	}
-	e.putPorts(rows)
-	e.putSince(rows)
-	e.putKinds(rows)
-	e.putTimes(rows)
-	e.putIDs(rows, clock)
-	clear(e.texts) // the block's accounts are not to linger here
+	e.putAccounts()
+	e.putSessions()
+	e.putShared(func(r *row) uint32 { return r.server })
+	e.putShared(func(r *row) uint32 { return r.transport })
+	e.putShared(func(r *row) uint32 { return r.client })
+	e.putPorts()
+	e.putSince()
+	e.putKinds()
+	e.putTimes()
+	e.putIDs(clock)
+	clear(e.rows) // the block's records are not to linger here
+	clear(e.texts[:cap(e.texts)])
 	clear(e.known)
 	clear(e.kinds)
+	e.in = nil
 	return e.w.finish()
 }
 
@@ -63,27 +76,34 @@ var shared = [...]func(*record.Record) *string{
 
 // group finds the groups of rows. A row whose beginning is not known belongs to the
 // connection around it.
-func (e *Encoder) group(rows []*record.Record) {
+func (e *Encoder) group() {
 	e.groups = append(e.groups[:0], 0)
-	since := rows[0].Since
-	for i := 1; i < len(rows); i++ {
-		a, b := rows[i-1], rows[i]
-		if a.Session != b.Session || a.Account != b.Account || a.Address != b.Address || a.Ports != b.Ports ||
-			a.Server != b.Server || a.Transport != b.Transport || a.Client != b.Client ||
-			since != 0 && b.Since != 0 && since != b.Since {
+	since := e.rows[0].since
+	for i := 1; i < len(e.rows); i++ {
+		a, b := &e.rows[i-1], &e.rows[i]
+		if !e.alike(a, b) || since != 0 && b.since != 0 && since != b.since {
 			e.groups = append(e.groups, i)
 			since = 0
 		}
-		since = cmp.Or(since, b.Since)
+		since = cmp.Or(since, b.since)
 	}
-	e.groups = append(e.groups, len(rows))
+	e.groups = append(e.groups, len(e.rows))
+}
+
+// alike reports whether two rows can be of one group.
+func (e *Encoder) alike(a, b *row) bool {
+	return a.who == b.who && a.lower == b.lower && a.upper == b.upper && a.four == b.four &&
+		a.first == b.first && a.last == b.last && a.ports == b.ports &&
+		a.server == b.server && a.transport == b.transport && a.client == b.client &&
+		e.in.sessionOf(a) == e.in.sessionOf(b) && e.in.accountOf(a) == e.in.accountOf(b)
 }
 
 // addresses lists the groups at which another address begins, and their end.
-func (e *Encoder) addresses(rows []*record.Record) []int {
+func (e *Encoder) addresses() []int {
 	var firsts []int
 	for g, row := range e.groups[:len(e.groups)-1] {
-		if g == 0 || rows[row].Address != rows[e.groups[g-1]].Address {
+		before := &e.rows[max(row-1, 0)]
+		if r := &e.rows[row]; g == 0 || r.lower != before.lower || r.upper != before.upper || r.four != before.four {
 			firsts = append(firsts, g)
 		}
 	}
@@ -91,7 +111,7 @@ func (e *Encoder) addresses(rows []*record.Record) []int {
 }
 
 // putAddresses writes the number of IPv4 addresses, and how each address differs from the one before.
-func (e *Encoder) putAddresses(rows []*record.Record, addresses []int) {
+func (e *Encoder) putAddresses(addresses []int) {
 	e.column, e.more = e.column[:0], e.more[:0]
 	var previous uint64
 	four := 0
@@ -103,26 +123,21 @@ func (e *Encoder) putAddresses(rows []*record.Record, addresses []int) {
 		e.column, previous = e.column[:0], 0
 	}
 	for _, g := range addresses[:len(addresses)-1] {
-		ip := rows[e.groups[g]].Address.Reveal()
-		if ip.Is4() {
+		if e.rows[e.groups[g]].four {
 			four++
 		}
 	}
 	e.w.number(uint64(four))
 	for i, g := range addresses[:len(addresses)-1] {
-		ip := rows[e.groups[g]].Address.Reveal()
+		r := &e.rows[e.groups[g]]
 		if i == four {
 			flush()
 		}
-		sixteen := ip.As16()
-		upper := binary.BigEndian.Uint64(sixteen[:8])
-		if i < four {
-			upper = uint64(binary.BigEndian.Uint32(sixteen[12:]))
-		} else {
-			e.more = append(e.more, binary.BigEndian.Uint64(sixteen[8:]))
+		if i >= four {
+			e.more = append(e.more, r.lower)
 		}
-		e.column = append(e.column, upper-previous)
-		previous = upper
+		e.column = append(e.column, r.upper-previous)
+		previous = r.upper
 	}
 	flush()
 	e.w.numbers(e.more)
@@ -153,12 +168,14 @@ func (e *Encoder) index(value string) (number int, isNew bool) {
 	return number, !known
 }
 
-func (e *Encoder) putAccounts(rows []*record.Record) {
+func (e *Encoder) putAccounts() {
 	clear(e.known)
 	e.texts, e.column = e.texts[:0], e.column[:0]
+	last := ""
 	for g, row := range e.groups[:len(e.groups)-1] {
-		account := rows[row].Account
-		same := g > 0 && account == rows[e.groups[g-1]].Account
+		account := e.in.accountOf(&e.rows[row])
+		same := g > 0 && account == last
+		last = account
 		e.w.flag(same)
 		if same {
 			continue
@@ -173,33 +190,39 @@ func (e *Encoder) putAccounts(rows []*record.Record) {
 	e.w.texts(e.texts)
 }
 
-func (e *Encoder) putSessions(rows []*record.Record) {
+func (e *Encoder) putSessions() {
 	e.texts = e.texts[:0]
+	last := ""
 	for g, row := range e.groups[:len(e.groups)-1] {
-		session := rows[row].Session
+		session := e.in.sessionOf(&e.rows[row])
 		switch {
 		case session == "":
 			e.w.put(3, 2)
-		case g > 0 && session == rows[e.groups[g-1]].Session:
+		case g > 0 && session == last:
 			e.w.put(1, 2)
 		default:
 			e.w.put(0, 1)
 			e.texts = append(e.texts, session)
 		}
+		last = session
 	}
 	e.w.texts(e.texts)
 }
 
-func (e *Encoder) putShared(rows []*record.Record, field func(*record.Record) *string) {
-	clear(e.known)
+func (e *Encoder) putShared(field func(*row) uint32) {
 	e.texts, e.column = e.texts[:0], e.column[:0]
-	last, number := "", 0
-	for g, row := range e.groups[:len(e.groups)-1] {
-		if value := *field(rows[row]); g == 0 || value != last {
-			number, _ = e.index(value)
-			last = value
+	if len(e.words) < len(e.in.words) {
+		e.words = make([]wordPlace, cap(e.in.words))
+	}
+	e.marks++
+	for _, first := range e.groups[:len(e.groups)-1] {
+		word := field(&e.rows[first])
+		place := &e.words[word]
+		if place.mark != e.marks {
+			*place = wordPlace{e.marks, uint32(len(e.texts))}
+			e.texts = append(e.texts, e.in.words[word])
 		}
-		e.column = append(e.column, uint64(number))
+		e.column = append(e.column, uint64(place.number))
 	}
 	e.w.number(uint64(len(e.texts)))
 	e.w.texts(e.texts)
@@ -209,24 +232,24 @@ func (e *Encoder) putShared(rows []*record.Record, field func(*record.Record) *s
 // putPorts writes a bit per group, 1 for the ports of the group before; for the
 // others the size of the block of ports, 0 for none, and the first port, apart for
 // single ports and for blocks.
-func (e *Encoder) putPorts(rows []*record.Record) {
+func (e *Encoder) putPorts() {
 	e.column, e.more = e.column[:0], e.more[:0]
 	var sizes []uint64
 	for g, row := range e.groups[:len(e.groups)-1] {
-		p := rows[row].Ports
-		same := g > 0 && p == rows[e.groups[g-1]].Ports
+		p, before := &e.rows[row], &e.rows[max(row-1, 0)]
+		same := g > 0 && p.first == before.first && p.last == before.last && p.ports == before.ports
 		e.w.flag(same)
 		switch {
 		case same:
-		case !p.Known:
+		case !p.ports:
 			sizes = append(sizes, 0)
 		default:
-			size := uint64(p.Last-p.First) + 1
+			size := uint64(p.last-p.first) + 1
 			sizes = append(sizes, size)
 			if size == 1 {
-				e.column = append(e.column, uint64(p.First))
+				e.column = append(e.column, uint64(p.first))
 			} else {
-				e.more = append(e.more, uint64(p.First))
+				e.more = append(e.more, uint64(p.first))
 			}
 		}
 	}
@@ -253,32 +276,32 @@ func (w *bitWriter) few(values []uint64) {
 	w.numbers(index)
 }
 
-func (e *Encoder) putSince(rows []*record.Record) {
+func (e *Encoder) putSince() {
 	e.column = e.column[:0]
 	for g := range len(e.groups) - 1 {
-		since := sinceOf(rows[e.groups[g]:e.groups[g+1]])
+		since := sinceOf(e.rows[e.groups[g]:e.groups[g+1]])
 		e.w.flag(since != 0)
 		if since != 0 {
-			e.column = append(e.column, zigzag(rows[e.groups[g]].Time-since))
+			e.column = append(e.column, zigzag(e.rows[e.groups[g]].time-since))
 		}
 	}
 	e.w.numbers(e.column)
 }
 
-func sinceOf(group []*record.Record) int64 {
-	for _, r := range group {
-		if r.Since != 0 {
-			return r.Since
+func sinceOf(group []row) int64 {
+	for i := range group {
+		if r := &group[i]; r.since != 0 {
+			return r.since
 		}
 	}
 	return 0
 }
 
 // putKinds writes the kinds, the frequent first, and each row's.
-func (e *Encoder) putKinds(rows []*record.Record) {
+func (e *Encoder) putKinds() {
 	e.kinds, e.column = e.kinds[:0], e.column[:0]
-	for _, r := range rows {
-		e.column = append(e.column, uint64(e.kindOf(r)))
+	for i := range e.rows {
+		e.column = append(e.column, uint64(e.kindOf(&e.rows[i])))
 	}
 	var order []int
 	for i := range e.kinds {
@@ -303,14 +326,17 @@ func (e *Encoder) putKinds(rows []*record.Record) {
 
 // kindOf counts a row's kind and gives its number. There are few: a search is
 // quicker than a hash.
-func (e *Encoder) kindOf(r *record.Record) int {
+func (e *Encoder) kindOf(r *row) int {
+	words := [2]uint32{r.event, r.outcome}
 	for i := range e.kinds {
-		if k := &e.kinds[i]; k.event == r.Event && k.outcome == r.Outcome && k.since == (r.Since != 0) {
+		if k := &e.kinds[i]; k.words == words && k.since == (r.since != 0) {
 			k.rows++
 			return i
 		}
 	}
-	e.kinds = append(e.kinds, kind{event: r.Event, outcome: r.Outcome, since: r.Since != 0, rows: 1})
+	e.kinds = append(e.kinds, kind{
+		event: e.in.words[r.event], outcome: e.in.words[r.outcome], since: r.since != 0, words: words, rows: 1,
+	})
 	return len(e.kinds) - 1
 }
 
@@ -327,13 +353,13 @@ func (k *kind) compare(other *kind) int {
 	)
 }
 
-func (e *Encoder) putTimes(rows []*record.Record) {
+func (e *Encoder) putTimes() {
 	e.column, e.more = e.column[:0], e.more[:0]
 	for g := range len(e.groups) - 1 {
-		group := rows[e.groups[g]:e.groups[g+1]]
-		e.column = append(e.column, uint64(group[0].Time))
+		group := e.rows[e.groups[g]:e.groups[g+1]]
+		e.column = append(e.column, uint64(group[0].time))
 		for i := 1; i < len(group); i++ {
-			e.more = append(e.more, uint64(group[i].Time-group[i-1].Time))
+			e.more = append(e.more, uint64(group[i].time-group[i-1].time))
 		}
 	}
 	e.w.numbers(e.column)
@@ -341,23 +367,19 @@ func (e *Encoder) putTimes(rows []*record.Record) {
 }
 
 // putIDs writes partitions per group where each group has but one.
-func (e *Encoder) putIDs(rows []*record.Record, clock *Clock) {
+func (e *Encoder) putIDs(clock *Clock) {
 	e.column, e.more = e.column[:0], e.more[:0]
 	perGroup := true
-	last, partition := Partition{}, -1
 	g := 0
-	for i, r := range rows {
-		if partition < 0 || r.ID.Partition != last.Number || r.ID.Topic != last.Topic {
-			last = Partition{r.ID.Topic, r.ID.Partition}
-			partition = clock.index[last]
-		}
+	for i := range e.rows {
+		r := &e.rows[i]
 		if i == e.groups[g] {
 			g++
-		} else if uint64(partition) != e.column[i-1] {
+		} else if uint64(r.partition) != e.column[i-1] {
 			perGroup = false
 		}
-		e.column = append(e.column, uint64(partition))
-		e.more = append(e.more, zigzag(r.ID.Offset-clock.guess(partition, r.Time)))
+		e.column = append(e.column, uint64(r.partition))
+		e.more = append(e.more, zigzag(r.offset-clock.guess(int(r.partition), r.time)))
 	}
 	e.w.flag(perGroup)
 	if perGroup {
@@ -369,8 +391,8 @@ func (e *Encoder) putIDs(rows []*record.Record, clock *Clock) {
 	e.w.numbers(e.column)
 	e.w.numbers(e.more)
 	e.column = e.column[:0]
-	for _, r := range rows {
-		e.column = append(e.column, uint64(r.ID.Index))
+	for i := range e.rows {
+		e.column = append(e.column, uint64(e.rows[i].index))
 	}
 	e.w.numbers(e.column)
 }

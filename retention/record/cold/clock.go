@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"sort"
-
-	"mayfly/retention/record"
 )
 
 // Partition is one partition of one topic.
@@ -19,7 +17,6 @@ type Partition struct {
 type Clock struct {
 	partitions []Partition
 	points     [][]point // of each partition, ascending in time
-	index      map[Partition]int
 }
 
 type point struct{ time, offset int64 }
@@ -33,26 +30,19 @@ const (
 // MaxPartitions is the most partitions of a shard.
 const MaxPartitions = 1 << 16
 
-// NewClock draws the lines through rows. It is quickest in the order of reading, in
-// which neighbours are mostly of one partition.
-func NewClock(rows []*record.Record) *Clock {
-	c := &Clock{index: map[Partition]int{}}
-	var all [][]point
-	last, at := Partition{Number: -1}, 0
-	for i, r := range rows {
-		if r.ID.Partition != last.Number || r.ID.Topic != last.Topic {
-			last = Partition{r.ID.Topic, r.ID.Partition}
-			var known bool
-			if at, known = c.index[last]; !known {
-				at = len(all)
-				c.index[last] = at
-				c.partitions = append(c.partitions, last)
-				all = append(all, nil)
-			}
+// NewClock draws the lines through rows, in the order in which they were added.
+func NewClock(r *Rows) *Clock {
+	c := &Clock{partitions: slices.Clone(r.partitions)}
+	all := make([][]point, len(c.partitions))
+	last := -1
+	for i := range r.rows {
+		of := &r.rows[i]
+		if at := int(of.partition); at != last {
+			last = at
 		} else if i%8 != 0 {
 			continue // a sample is enough
 		}
-		all[at] = append(all[at], point{r.Time, r.ID.Offset})
+		all[last] = append(all[last], point{of.time, of.offset})
 	}
 	for _, points := range all {
 		c.points = append(c.points, pointsOf(points))
@@ -63,6 +53,9 @@ func NewClock(rows []*record.Record) *Clock {
 // pointsOf thins a sample of points out to those that lines are drawn through:
 // between two neighbours of them times and offsets are the means of their share.
 func pointsOf(all []point) []point {
+	if len(all) == 0 {
+		return []point{{}} // of a partition whose records were refused
+	}
 	want := min(max(len(all)/rowsPerPoint, 1)+1, maxPoints)
 	sample := all[:0:0]
 	for i := 0; i < len(all); i += max(len(all)/(64*want), 1) {
@@ -126,7 +119,7 @@ func (c *Clock) append(w *bitWriter) {
 }
 
 func (r *bitReader) clock() *Clock {
-	c := &Clock{index: map[Partition]int{}}
+	c := &Clock{}
 	n := r.count(min(MaxPartitions, 8*len(r.rest)+64))
 	var topic [16]byte
 	for i := range n {
@@ -163,9 +156,6 @@ func (r *bitReader) clock() *Clock {
 		if r.failed {
 			return c
 		}
-	}
-	for i, p := range c.partitions {
-		c.index[p] = i
 	}
 	return c
 }

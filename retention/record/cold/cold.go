@@ -33,6 +33,11 @@
 // A column of texts of one length has an alphabet for each position, so that a UUID of 36
 // characters takes its 122 random bits.
 //
+// On their way into blocks records are Rows, without pointers: what a compactor does with
+// a record is mostly waiting for memory, and 88 bytes side by side halved it. Of the
+// 0.9 µs of CPU that an event takes, both views and Redis in, 0.2 are the decoding of frames,
+// 0.1 the sort, 0.3 the blocks, some of which are encoded twice until they fit.
+//
 // Offsets are nearly a function of time: the Clock has points of that function for
 // each partition, and a row only how far it is from the line.
 package cold

@@ -1,7 +1,7 @@
 package cold
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -78,13 +78,24 @@ func pick2(r *rand.Rand, a, b int64) int64 {
 	return b
 }
 
-func sorted(records []record.Record) []*record.Record {
-	rows := make([]*record.Record, len(records))
-	for i := range records {
-		rows[i] = &records[i]
+// encode gives the block of records, what they are in its order, and the clock.
+func encode(tb testing.TB, e *Encoder, records []record.Record) (payload []byte, in []record.Record, clock *Clock) {
+	tb.Helper()
+	rows, order := sorted(tb, records)
+	for _, at := range order {
+		in = append(in, records[at])
 	}
-	var s Sorter
-	return s.Sort(rows)
+	clock = NewClock(rows)
+	return e.Append(nil, rows, order, clock), in, clock
+}
+
+func sorted(tb testing.TB, records []record.Record) (*Rows, []uint32) {
+	tb.Helper()
+	rows := &Rows{}
+	if err := rows.Add(records); err != nil {
+		tb.Fatal(err)
+	}
+	return rows, rows.Sort()
 }
 
 func everything(address.Address, string) bool { return true }
@@ -99,37 +110,30 @@ func TestABlockGivesBackWhatWentIn(t *testing.T) {
 	var e Encoder
 	var d Decoder
 	for n := 1; n < 2000; n += 61 {
-		rows := sorted(sessions(uint64(n), n))
-		clock := NewClock(rows)
-		payload := e.Append(nil, rows, clock)
+		payload, want, clock := encode(t, &e, sessions(uint64(n), n))
 		back, err := d.Append(nil, payload, clock, everything)
 		if err != nil {
 			t.Fatalf("%d rows: %v", n, err)
 		}
-		want := make([]record.Record, len(rows))
-		for i, r := range rows {
-			want[i] = *r
-		}
 		if !cmp.Equal(want, back, exact) {
 			t.Fatalf("%d rows come back otherwise, or not all", n)
 		}
-		if again := e.Append(nil, sorted(back), clock); !bytes.Equal(again, payload) {
-			t.Fatalf("%d rows: encoding what was decoded gives other bytes", n)
+		rand.Shuffle(len(back), func(i, j int) { back[i], back[j] = back[j], back[i] })
+		if _, again, _ := encode(t, &e, back); !cmp.Equal(want, again, exact) {
+			t.Fatalf("%d rows: read in another order they are in another order", n)
 		}
 	}
 }
 
 func TestABlockGivesOnlyWhatIsKept(t *testing.T) {
 	t.Parallel()
-	rows := sorted(sessions(1, 1500))
-	clock := NewClock(rows)
-	payload := new(Encoder).Append(nil, rows, clock)
+	payload, rows, clock := encode(t, new(Encoder), sessions(1, 1500))
 	wanted := rows[700]
 	keep := func(a address.Address, account string) bool { return a == wanted.Address && account == wanted.Account }
 	var want []record.Record
 	for _, r := range rows {
 		if keep(r.Address, r.Account) {
-			want = append(want, *r)
+			want = append(want, r)
 		}
 	}
 	got, err := new(Decoder).Append(nil, payload, clock, keep)
@@ -141,25 +145,98 @@ func TestABlockGivesOnlyWhatIsKept(t *testing.T) {
 func TestSortDropsRepeats(t *testing.T) {
 	t.Parallel()
 	records := sessions(3, 3000)
-	rows := sorted(append(slices.Clone(records), records[500:900]...))
-	if len(rows) != len(records) {
-		t.Fatalf("%d rows of %d", len(rows), len(records))
+	all := append(slices.Clone(records), records[500:900]...)
+	_, order := sorted(t, all)
+	if len(order) != len(records) {
+		t.Fatalf("%d rows of %d", len(order), len(records))
 	}
-	for i := 1; i < len(rows); i++ {
-		if Compare(rows[i-1], rows[i]) >= 0 {
+	for i := 1; i < len(order); i++ {
+		a, b := &all[order[i-1]], &all[order[i]]
+		c := a.Address.Reveal().Compare(b.Address.Reveal())
+		if c > 0 || c == 0 && a.Account == b.Account && a.Session == b.Session && a.Time > b.Time {
 			t.Fatalf("row %d is out of order", i)
 		}
 	}
 }
 
+// What belongs to one connection is side by side, whichever way addresses begin.
+func TestSortKeepsConnectionsTogether(t *testing.T) {
+	t.Parallel()
+	records := sessions(7, 4000)
+	for i := range records {
+		if i%5 == 0 {
+			records[i].Address, _ = address.From(netip.AddrFrom16([16]byte{2: byte(i % 3), 5: byte(i % 7), 15: byte(i % 11)}))
+		}
+	}
+	_, order := sorted(t, records)
+	seen := map[[3]string]bool{}
+	last := [3]string{}
+	for i, at := range order {
+		r := &records[at]
+		connection := [3]string{r.Address.Reveal().String(), r.Account, r.Session}
+		if connection != last && seen[connection] {
+			t.Fatalf("row %d belongs to a connection that has ended", i)
+		}
+		seen[connection], last = true, connection
+		if i > 0 && records[order[i-1]].Address.Reveal().Compare(r.Address.Reveal()) > 0 {
+			t.Fatalf("row %d is out of order", i)
+		}
+	}
+}
+
+// Rows refuse what no decoder would read, and go on as if it had not been there.
+func TestRowsRefuseLongTexts(t *testing.T) {
+	t.Parallel()
+	records := sessions(9, 20)
+	unfit := slices.Clone(records)
+	unfit[0].ID.Partition = 99
+	unfit[10].Client = strings.Repeat("x", maxTextSize+1)
+	rows := &Rows{}
+	if err := rows.Add(unfit); !errors.Is(err, ErrUnfit) || rows.Len() != 0 {
+		t.Fatalf("%d rows, %v", rows.Len(), err)
+	}
+	if err := rows.Add(records); err != nil {
+		t.Fatal(err)
+	}
+	clock := NewClock(rows)
+	order := rows.Sort()
+	head, err := DecodeHead((&Head{Blocks: []Bounds{rows.Bounds(order)}, Clock: clock}).Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, order, clock), head.Clock, everything)
+	if err != nil || len(back) != len(records) {
+		t.Fatalf("%d records of %d, %v", len(back), len(records), err)
+	}
+}
+
+func TestWipeLeavesNothing(t *testing.T) {
+	t.Parallel()
+	rows, order := sorted(t, sessions(11, 3000))
+	var e Encoder
+	e.Append(nil, rows, order[:1500], NewClock(rows))
+	text := rows.text
+	rows.Wipe()
+	if slices.ContainsFunc(text[:cap(text)], func(c byte) bool { return c != 0 }) {
+		t.Error("texts are left")
+	}
+	if slices.ContainsFunc(rows.rows[:cap(rows.rows)], func(r row) bool { return r != row{} }) {
+		t.Error("rows are left")
+	}
+	if slices.ContainsFunc(e.rows[:cap(e.rows)], func(r row) bool { return r != row{} }) {
+		t.Error("rows are left in the encoder")
+	}
+}
+
 func TestTheHeadFindsEveryPrefix(t *testing.T) {
 	t.Parallel()
-	rows := sorted(sessions(5, 4000))
+	records := sessions(5, 4000)
+	rows, order := sorted(t, records)
 	h := &Head{Generation: 7, Rows: 4000, Clock: NewClock(rows), Covered: []Cover{{[8]byte{1}, 9}, {[8]byte{2}, 1 << 40}}}
-	var blocks [][]*record.Record
-	for rows := range slices.Chunk(rows, 97) {
-		blocks = append(blocks, rows)
-		h.Blocks = append(h.Blocks, BoundsOf(rows))
+	var blocks [][]uint32
+	for block := range slices.Chunk(order, 97) {
+		blocks = append(blocks, block)
+		h.Blocks = append(h.Blocks, rows.Bounds(block))
 	}
 	h, err := DecodeHead(h.Append(nil))
 	if err != nil {
@@ -173,7 +250,7 @@ func TestTheHeadFindsEveryPrefix(t *testing.T) {
 		from, to := h.Find(prefix)
 		inside := 0
 		for i, block := range blocks {
-			has := slices.ContainsFunc(block, func(r *record.Record) bool { return prefix.Contains(r.Address.Reveal()) })
+			has := slices.ContainsFunc(block, func(at uint32) bool { return prefix.Contains(records[at].Address.Reveal()) })
 			if has && (i < from || i >= to) {
 				t.Fatalf("%s: block %d is not in %d to %d", text, i, from, to)
 			}
@@ -232,10 +309,10 @@ func TestUUIDsTakeTheirRandomBits(t *testing.T) {
 
 func FuzzBlock(f *testing.F) {
 	for n := 1; n < 300; n += 70 {
-		rows := sorted(sessions(uint64(n), n))
+		rows, order := sorted(f, sessions(uint64(n), n))
 		clock := NewClock(rows)
-		head := (&Head{Generation: 1, Rows: uint64(n), Blocks: []Bounds{BoundsOf(rows)}, Clock: clock}).Append(nil)
-		f.Add(new(Encoder).Append(nil, rows, clock), head)
+		head := (&Head{Generation: 1, Rows: uint64(n), Blocks: []Bounds{rows.Bounds(order)}, Clock: clock}).Append(nil)
+		f.Add(new(Encoder).Append(nil, rows, order, clock), head)
 	}
 	f.Fuzz(func(t *testing.T, payload, head []byte) {
 		if len(payload) > 1<<16 || len(head) > 1<<16 {
@@ -252,14 +329,16 @@ func FuzzBlock(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rows := sorted(records)
-		clock := NewClock(rows)
-		back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, clock), clock, everything)
-		if err != nil || len(back) != len(rows) {
-			t.Fatalf("what decodes does not survive encoding: %d of %d, %v", len(back), len(rows), err)
+		if len(records) == 0 {
+			return
+		}
+		payload, want, clock := encode(t, new(Encoder), records)
+		back, err := new(Decoder).Append(nil, payload, clock, everything)
+		if err != nil || len(back) != len(want) {
+			t.Fatalf("what decodes does not survive encoding: %d of %d, %v", len(back), len(want), err)
 		}
 		for i := range back {
-			if back[i] != *rows[i] {
+			if back[i] != want[i] {
 				t.Fatal("a record comes back otherwise")
 			}
 		}
@@ -278,23 +357,24 @@ func FuzzPairs(f *testing.F) {
 }
 
 func BenchmarkBlock(b *testing.B) {
-	rows := sorted(sessions(1, 1500))
+	records := sessions(1, 1500)
+	rows, order := sorted(b, records)
 	clock := NewClock(rows)
 	var e Encoder
 	var d Decoder
-	payload := e.Append(nil, rows, clock)
+	payload := e.Append(nil, rows, order, clock)
 	perRow := func(b *testing.B) {
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(rows)), "ns/row")
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(records)), "ns/row")
 	}
 	b.Run("encode", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			payload = e.Append(payload[:0], rows, clock)
+			payload = e.Append(payload[:0], rows, order, clock)
 		}
 		perRow(b)
 	})
 	b.Run("find", func(b *testing.B) {
-		wanted := rows[700].Address
+		wanted := records[700].Address
 		var dst []record.Record
 		b.ReportAllocs()
 		for b.Loop() {

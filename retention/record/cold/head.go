@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
-
-	"mayfly/retention/record"
 )
 
 // Head is what a reader must know of a generation before it reads a block.
@@ -32,11 +30,6 @@ type Cover struct {
 // Bounds are the keys of the first and the last thing in a block: an address's
 // first bytes, or a pair's key.
 type Bounds struct{ First, Last uint64 }
-
-// BoundsOf are the bounds of rows in their order.
-func BoundsOf(rows []*record.Record) Bounds {
-	return Bounds{keyOf(rows[0].Address.Reveal()), keyOf(rows[len(rows)-1].Address.Reveal())}
-}
 
 // BoundsOfPairs are the bounds of pairs in their order.
 func BoundsOfPairs(pairs []Pair) Bounds {

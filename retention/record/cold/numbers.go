@@ -147,6 +147,10 @@ func (w *bitWriter) rice(v uint64, k uint) {
 		w.number(v)
 		return
 	}
+	if width := uint(ones) + 1 + k; width <= 64 {
+		w.put(1<<ones-1|(v&(1<<k-1))<<(ones+1), width)
+		return
+	}
 	w.put(1<<ones-1, uint(ones)+1)
 	w.put(v, k)
 }

@@ -1,158 +1,162 @@
 package cold
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/binary"
 	"net/netip"
 	"slices"
-
-	"mayfly/retention/record"
 )
 
-// sortKey is a row and what mostly decides its place, so that sorting seldom looks at the row.
+// sortKey is a row, by what mostly decides its place.
 type sortKey struct {
-	upper, lower     uint64 // of the address
-	account, session uint64 // the first eight bytes
-	row              *record.Record
+	key uint64 // of the address
+	who uint16 // what the hashes of account and session begin with
+	row uint32
 }
 
-func sortKeyOf(r *record.Record) sortKey {
-	ip := r.Address.Reveal()
-	k := sortKey{upper: keyOf(ip), account: firstEight(r.Account), session: firstEight(r.Session), row: r}
-	if !ip.Is4() {
-		sixteen := ip.As16()
-		k.lower = binary.BigEndian.Uint64(sixteen[8:])
-	}
-	return k
+// runKey orders rows whose sortKey is the same, so that sorting seldom looks at them.
+type runKey struct {
+	lower, who uint64
+	time       int64
+	row        uint32
 }
 
-func firstEight(s string) uint64 {
-	if len(s) >= 8 {
-		return uint64(s[7]) | uint64(s[6])<<8 | uint64(s[5])<<16 | uint64(s[4])<<24 |
-			uint64(s[3])<<32 | uint64(s[2])<<40 | uint64(s[1])<<48 | uint64(s[0])<<56
+// key orders as netip.Addr.Compare does, as far as it goes: IPv4, then the upper
+// halves of IPv6.
+func (r *row) key() uint64 {
+	if r.four {
+		return r.upper
 	}
-	var b [8]byte
-	copy(b[:], s)
-	return binary.BigEndian.Uint64(b[:])
+	return max(r.upper, 1<<32)
 }
 
-// Compare is the order of records in blocks: by address, then what belongs to one
-// connection side by side.
-func Compare(a, b *record.Record) int {
-	x, y := sortKeyOf(a), sortKeyOf(b)
-	if c := a.Address.Reveal().Compare(b.Address.Reveal()); c != 0 {
-		return c
-	}
-	return compareKeys(&x, &y)
+func (r *row) sortKey(i int) sortKey {
+	return sortKey{key: r.key(), who: uint16(r.who>>56<<8 | r.who>>24&0xff), row: uint32(i)}
 }
 
-// compareKeys orders records whose addresses are of one family. That it is total
-// makes the same records the same blocks, in whatever order they were read.
-func compareKeys(x, y *sortKey) int {
-	switch {
-	case x.upper != y.upper:
-		return cmp.Compare(x.upper, y.upper)
-	case x.lower != y.lower:
-		return cmp.Compare(x.lower, y.lower)
-	case x.account != y.account:
-		return cmp.Compare(x.account, y.account)
-	case x.session != y.session:
-		return cmp.Compare(x.session, y.session)
-	}
-	a, b := x.row, y.row
-	if c := a.Address.Reveal().Compare(b.Address.Reveal()); c != 0 {
-		return c // ::/32 shares its upper key
-	}
-	if c := cmp.Compare(a.Account, b.Account); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(a.Session, b.Session); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(a.Time, b.Time); c != 0 {
-		return c
-	}
-	return compareIDs(&a.ID, &b.ID)
+func keyOf(ip netip.Addr) uint64 {
+	r := row{}
+	r.locate(ip)
+	return r.key()
 }
 
-func compareIDs(a, b *record.ID) int {
-	if c := cmp.Compare(a.Offset, b.Offset); c != 0 {
-		return c
+// Sort gives the places of the records in the order of blocks: by address, then what
+// belongs to one connection side by side, by time. Accounts and sessions are in the
+// order of a hash, as all that matters is that equal ones are neighbours; where hashes
+// are equal and the texts are not, rows of two connections are mixed, which
+// costs bytes and nothing else. Repeats of one identity are left out.
+func (r *Rows) Sort() []uint32 {
+	r.keys, r.order = slices.Grow(r.keys[:0], len(r.rows)), slices.Grow(r.order[:0], len(r.rows))
+	for i := range r.rows {
+		if r.rows[i].four {
+			r.keys = append(r.keys, r.rows[i].sortKey(i))
+		}
 	}
-	if c := cmp.Compare(a.Partition, b.Partition); c != 0 {
-		return c
+	four := len(r.keys)
+	for i := range r.rows {
+		if !r.rows[i].four {
+			r.keys = append(r.keys, r.rows[i].sortKey(i))
+		}
 	}
-	if c := cmp.Compare(a.Index, b.Index); c != 0 {
-		return c
-	}
-	return bytes.Compare(a.Topic[:], b.Topic[:])
-}
-
-// Sorter sorts records; it keeps scratch space between calls.
-type Sorter struct{ keys, scratch []sortKey }
-
-// Sort brings rows into the order of Compare and drops repeats of one identity, by
-// a radix sort of the first bytes of the address.
-func (s *Sorter) Sort(rows []*record.Record) []*record.Record {
-	n := len(rows)
-	s.keys, s.scratch = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.scratch[:0], n)[:n]
-	for i, r := range rows {
-		s.keys[i] = sortKeyOf(r)
-	}
-	s.radix()
-	kept := rows[:0]
-	for from := 0; from < n; {
+	r.sort = radix(r.keys[:four], r.sort)
+	r.sort = radix(r.keys[four:], r.sort)
+	for from := 0; from < len(r.keys); {
 		to := from + 1
-		for to < n && s.keys[to].upper == s.keys[from].upper {
+		for to < len(r.keys) && r.keys[to].key == r.keys[from].key {
 			to++
 		}
-		run := s.keys[from:to]
-		slices.SortFunc(run, func(a, b sortKey) int { return compareKeys(&a, &b) })
-		for i, k := range run {
-			if i == 0 || k.row.ID != run[i-1].row.ID { // a repeat has the same fields, so it is next to the first
-				kept = append(kept, k.row)
-			}
-		}
+		r.run(r.keys[from:to])
 		from = to
 	}
-	clear(s.keys) // no record is to linger here
-	clear(s.scratch)
-	return kept
+	return r.order
 }
 
-// keyOf orders as netip.Addr.Compare does, as far as it goes: IPv4, then the upper
-// halves of IPv6.
-func keyOf(ip netip.Addr) uint64 {
-	if ip.Is4() {
-		four := ip.As4()
-		return uint64(binary.BigEndian.Uint32(four[:]))
+// run appends rows of one key to the order.
+func (r *Rows) run(keys []sortKey) {
+	r.runs = r.runs[:0]
+	for _, k := range keys {
+		of := &r.rows[k.row]
+		r.runs = append(r.runs, runKey{of.lower, of.who, of.time, k.row})
 	}
-	sixteen := ip.As16()
-	return max(binary.BigEndian.Uint64(sixteen[:8]), 1<<32)
+	crowd := keys[0].key == 1<<32 // ::/32, and the /64 behind it
+	order := func(a, b runKey) int {
+		switch {
+		case crowd && r.rows[a.row].upper != r.rows[b.row].upper:
+			return cmp.Compare(r.rows[a.row].upper, r.rows[b.row].upper)
+		case a.lower != b.lower:
+			return cmp.Compare(a.lower, b.lower)
+		case a.who != b.who:
+			return cmp.Compare(a.who, b.who)
+		case a.time != b.time:
+			return cmp.Compare(a.time, b.time)
+		}
+		return r.rows[a.row].compare(&r.rows[b.row])
+	}
+	if !slices.IsSortedFunc(r.runs, order) { // one writer's rows mostly are
+		slices.SortFunc(r.runs, order)
+	}
+	for i, k := range r.runs {
+		if i > 0 && r.rows[k.row].repeats(&r.rows[r.runs[i-1].row]) {
+			continue // a repeat has the same fields, so it is next to the first
+		}
+		r.order = append(r.order, k.row)
+	}
 }
 
-func (s *Sorter) radix() {
-	var differ uint64
-	for i := range s.keys {
-		differ |= s.keys[i].upper ^ s.keys[0].upper
+// compare orders what has one runKey.
+func (r *row) compare(other *row) int {
+	return cmp.Or(
+		cmp.Compare(r.offset, other.offset),
+		cmp.Compare(r.partition, other.partition),
+		cmp.Compare(r.index, other.index),
+	)
+}
+
+// repeats reports whether both have one identity.
+func (r *row) repeats(other *row) bool {
+	return r.offset == other.offset && r.partition == other.partition && r.index == other.index
+}
+
+// radix sorts keys by the bytes in which they differ, the last one first, and gives the
+// scratch space back.
+func radix(keys, scratch []sortKey) []sortKey {
+	scratch = slices.Grow(scratch[:0], len(keys))[:len(keys)]
+	if len(keys) == 0 {
+		return scratch
+	}
+	var differ sortKey
+	for i := range keys {
+		differ.key |= keys[i].key ^ keys[0].key
+		differ.who |= keys[i].who ^ keys[0].who
+	}
+	from, to := keys, scratch
+	for shift := 0; shift < 16; shift += 8 {
+		if differ.who>>shift&0xff != 0 {
+			scatter(from, to, func(k *sortKey) byte { return byte(k.who >> shift) })
+			from, to = to, from
+		}
 	}
 	for shift := 0; shift < 64; shift += 8 {
-		if differ>>shift&0xff == 0 {
-			continue
+		if differ.key>>shift&0xff != 0 {
+			scatter(from, to, func(k *sortKey) byte { return byte(k.key >> shift) })
+			from, to = to, from
 		}
-		var starts [257]int
-		for i := range s.keys {
-			starts[s.keys[i].upper>>shift&0xff+1]++
-		}
-		for i := 1; i < len(starts); i++ {
-			starts[i] += starts[i-1]
-		}
-		for _, k := range s.keys {
-			at := &starts[k.upper>>shift&0xff]
-			s.scratch[*at] = k
-			*at++
-		}
-		s.keys, s.scratch = s.scratch, s.keys
+	}
+	copy(keys, from)
+	return scratch
+}
+
+// scatter is a pass of a radix sort.
+func scatter(from, to []sortKey, digit func(*sortKey) byte) {
+	var starts [257]int
+	for i := range from {
+		starts[int(digit(&from[i]))+1]++
+	}
+	for i := 1; i < len(starts); i++ {
+		starts[i] += starts[i-1]
+	}
+	for i := range from {
+		at := &starts[digit(&from[i])]
+		to[*at] = from[i]
+		*at++
 	}
 }

@@ -15,6 +15,27 @@ func ComparePairs(a, b Pair) int {
 	return cmp.Compare(a.Value, b.Value)
 }
 
+// PairSorter sorts pairs; it keeps scratch space between calls.
+type PairSorter struct{ keys, scratch []sortKey }
+
+// Sort brings pairs into the order of ComparePairs, and drops repeats.
+func (s *PairSorter) Sort(pairs []Pair) []Pair {
+	s.keys = s.keys[:0]
+	for _, p := range pairs {
+		s.keys = append(s.keys, sortKey{key: uint64(p.Key)<<32 | uint64(p.Value)})
+	}
+	s.scratch = radix(s.keys, s.scratch)
+	kept := pairs[:0]
+	for i, k := range s.keys {
+		if i == 0 || k.key != s.keys[i-1].key {
+			kept = append(kept, Pair{uint32(k.key >> 32), uint32(k.key)})
+		}
+	}
+	clear(s.keys)
+	clear(s.scratch)
+	return kept
+}
+
 // AppendPairs encodes pairs, 1 to MaxRows of them in the order of ComparePairs and
 // none twice, after dst: the number of pairs and of keys, the keys as differences, the
 // pairs of each key less one, the first value of each key, and the other values as

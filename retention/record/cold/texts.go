@@ -1,6 +1,7 @@
 package cold
 
 import (
+	"math"
 	"math/bits"
 	"strings"
 )
@@ -55,39 +56,40 @@ const (
 	maxTextSize = 1 << 10
 )
 
+// memberOf has a bit for each alphabet that a symbol is in.
+var memberOf = func() (of [256]uint16) {
+	for n := range alphabets {
+		for i := range len(alphabets[n].symbols) {
+			of[alphabets[n].symbols[i]] |= 1 << n
+		}
+	}
+	return of
+}()
+
 // alphabetOf gives the first alphabet that has all symbols of texts at position i,
 // or at any position where i is −1.
 func alphabetOf(texts []string, i int) int {
-	var seen [256]bool
-	distinct := 0
-	note := func(c byte) {
-		if !seen[c] {
-			seen[c] = true
-			distinct++
+	in := uint16(math.MaxUint16)
+	if i >= 0 {
+		differ := byte(0)
+		for _, text := range texts {
+			in &= memberOf[text[i]]
+			differ |= text[i] ^ texts[0][i]
 		}
-	}
-	for _, text := range texts {
-		if i >= 0 {
-			note(text[i])
-			continue
+		if differ == 0 {
+			return oneSymbol
 		}
-		for j := range len(text) {
-			note(text[j])
-		}
-	}
-	if distinct == 1 && i >= 0 {
-		return oneSymbol
-	}
-next:
-	for n := 1; n < len(alphabets); n++ {
-		for c := range seen {
-			if seen[c] && alphabets[n].codes[c] == absent {
-				continue next
+	} else {
+		for _, text := range texts {
+			for j := range len(text) {
+				in &= memberOf[text[j]]
 			}
 		}
-		return n
 	}
-	return anyByte
+	if in == 0 {
+		return anyByte
+	}
+	return max(bits.TrailingZeros16(in), 1)
 }
 
 // texts writes a column of texts: their common length + 1 and an alphabet for each

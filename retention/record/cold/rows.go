@@ -1,0 +1,202 @@
+package cold
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/maphash"
+	"math"
+	"net/netip"
+	"slices"
+	"unsafe"
+
+	"mayfly/retention/record"
+)
+
+// Rows are records on their way into blocks. Their texts lie in one piece of memory and
+// they have no pointers: a record takes 88 bytes and its account and session, the
+// garbage collector has nothing to look through, and Wipe leaves nothing behind.
+type Rows struct {
+	rows       []row
+	text       []byte // account and session of each
+	words      []string
+	known      map[string]uint32 // the words by their numbers
+	near       [64]nearWord
+	partitions []Partition
+	partition  map[Partition]uint16
+	keys, sort []sortKey
+	runs       []runKey
+	order      []uint32
+}
+
+// row is a record. What orders it comes first.
+type row struct {
+	upper, lower uint64 // of the address; upper alone of IPv4
+	who          uint64 // hashes of account and session, 32 bits each
+	time, offset int64
+	since        int64
+	text         uint32 // where account and session begin
+	server       uint32 // these are words
+	transport    uint32
+	client       uint32
+	event        uint32
+	outcome      uint32
+	index        uint32
+	account      uint16 // the length, as of session
+	session      uint16
+	partition    uint16
+	first, last  uint16 // ports
+	ports, four  bool
+}
+
+// nearWord is where a word of the records that are being added lies, so that it is found
+// without being looked at.
+type nearWord struct {
+	text   *byte
+	length int // and 1; 0: none
+	number uint32
+}
+
+// ErrUnfit says that records are more, or have longer texts, than blocks can hold.
+var ErrUnfit = errors.New("cold: records that fit no block")
+
+// seed is the same for all, so that equal records are in equal order.
+var seed = maphash.MakeSeed()
+
+// Grow makes room for n more records, whose account and session mostly take 24 bytes.
+func (r *Rows) Grow(n int) {
+	r.rows = slices.Grow(r.rows, n)
+	r.text = slices.Grow(r.text, 24*n)
+}
+
+// Len is how many records were added.
+func (r *Rows) Len() int { return len(r.rows) }
+
+// Add copies records: all of them, or none and ErrUnfit.
+func (r *Rows) Add(records []record.Record) error {
+	rows, text := len(r.rows), len(r.text)
+	clear(r.near[:]) // of other records, whose memory may be gone
+	last := record.ID{Partition: -1}
+	partition := uint16(0)
+	for i := range records {
+		from := &records[i]
+		if from.ID.Partition != last.Partition || from.ID.Topic != last.Topic {
+			last = from.ID
+			var ok bool
+			if partition, ok = r.partitionOf(Partition{last.Topic, last.Partition}); !ok {
+				r.rows, r.text = r.rows[:rows], r.text[:text]
+				return ErrUnfit
+			}
+		}
+		if !fits(from) || len(r.text) > math.MaxUint32-2*maxTextSize {
+			r.rows, r.text = r.rows[:rows], r.text[:text]
+			return ErrUnfit
+		}
+		r.rows = append(r.rows, row{
+			who:  maphash.String(seed, from.Account)&^math.MaxUint32 | maphash.String(seed, from.Session)>>32,
+			time: from.Time, since: from.Since, offset: from.ID.Offset, index: from.ID.Index, partition: partition,
+			text: uint32(len(r.text)), account: uint16(len(from.Account)), session: uint16(len(from.Session)),
+			server: r.word(from.Server), transport: r.word(from.Transport), client: r.word(from.Client),
+			event: r.word(from.Event), outcome: r.word(from.Outcome),
+			first: from.Ports.First, last: from.Ports.Last, ports: from.Ports.Known,
+		})
+		r.rows[len(r.rows)-1].locate(from.Address.Reveal())
+		r.text = append(append(r.text, from.Account...), from.Session...)
+	}
+	return nil
+}
+
+func fits(r *record.Record) bool {
+	for _, text := range [...]string{r.Account, r.Session, r.Server, r.Transport, r.Client, r.Event, r.Outcome} {
+		if len(text) > maxTextSize {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *row) locate(ip netip.Addr) {
+	if r.four = ip.Is4(); r.four {
+		four := ip.As4()
+		r.upper = uint64(binary.BigEndian.Uint32(four[:]))
+		return
+	}
+	sixteen := ip.As16()
+	r.upper, r.lower = binary.BigEndian.Uint64(sixteen[:8]), binary.BigEndian.Uint64(sixteen[8:])
+}
+
+func (r *Rows) partitionOf(p Partition) (number uint16, ok bool) {
+	if number, ok = r.partition[p]; ok {
+		return number, true
+	}
+	if len(r.partitions) == MaxPartitions {
+		return 0, false
+	}
+	if r.partition == nil {
+		r.partition = map[Partition]uint16{}
+	}
+	number = uint16(len(r.partitions))
+	r.partition[p] = number
+	r.partitions = append(r.partitions, p)
+	return number, true
+}
+
+// word is the number of a text that others have too.
+func (r *Rows) word(text string) uint32 {
+	at := unsafe.StringData(text)
+	near := &r.near[uintptr(unsafe.Pointer(at))*0x9e3779b1>>8%uintptr(len(r.near))]
+	if near.text == at && near.length == len(text)+1 {
+		return near.number
+	}
+	number, known := r.known[text]
+	if !known {
+		if r.known == nil {
+			r.known = map[string]uint32{}
+		}
+		number = uint32(len(r.words))
+		r.words = append(r.words, string([]byte(text)))
+		r.known[r.words[number]] = number
+	}
+	*near = nearWord{at, len(text) + 1, number}
+	return number
+}
+
+// accountOf is row's account, and sessionOf its session: slices of what Wipe erases.
+func (r *Rows) accountOf(row *row) string { return r.view(row.text, row.account) }
+func (r *Rows) sessionOf(row *row) string { return r.view(row.text+uint32(row.account), row.session) }
+
+func (r *Rows) view(at uint32, length uint16) string {
+	if length == 0 {
+		return ""
+	}
+	return unsafe.String(&r.text[at], int(length))
+}
+
+// Accounts calls visit with the accounts of rows in their order, not twice in a row with one.
+func (r *Rows) Accounts(order []uint32, visit func(account string)) {
+	last := ""
+	for _, at := range order {
+		if account := r.accountOf(&r.rows[at]); account != last {
+			visit(account)
+			last = account
+		}
+	}
+}
+
+// Bounds are the bounds of rows in their order.
+func (r *Rows) Bounds(order []uint32) Bounds {
+	return Bounds{r.rows[order[0]].key(), r.rows[order[len(order)-1]].key()}
+}
+
+// Wipe erases all records, and keeps the memory for others.
+func (r *Rows) Wipe() {
+	clear(r.rows[:cap(r.rows)])
+	clear(r.text[:cap(r.text)])
+	clear(r.words)
+	clear(r.known)
+	clear(r.near[:])
+	clear(r.partition)
+	clear(r.keys[:cap(r.keys)])
+	clear(r.sort[:cap(r.sort)])
+	clear(r.runs[:cap(r.runs)])
+	r.rows, r.text, r.words, r.partitions, r.order = r.rows[:0], r.text[:0], r.words[:0], r.partitions[:0], r.order[:0]
+}
