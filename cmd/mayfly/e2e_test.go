@@ -22,6 +22,7 @@ func TestEndToEnd(t *testing.T) {
 		"sshd-log":        testSSHDLog,
 		"secrecy":         testSecrecy,
 		"kill":            testKill,
+		"compact":         testCompact,
 		"redis-away":      testRedisAway,
 		"redis-paused":    testRedisPaused,
 		"drain":           testDrain,
