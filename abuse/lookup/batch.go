@@ -69,6 +69,9 @@ func (l *Lookups) LookBatch(ctx context.Context, now time.Time, b Batch) (BatchR
 		var refusal *Refusal
 		switch {
 		case errors.As(err, &refusal):
+			if errors.Is(err, errTooMany) {
+				note(&written, answer)
+			}
 			result.Failed++
 			result.Results = append(result.Results, LineResult{Line: line.number, Error: &LineError{refusal.Field, refusal.Message}})
 			continue

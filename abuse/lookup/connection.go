@@ -121,7 +121,7 @@ func (l *Lookups) settle(ctx context.Context, q question, matching []*connection
 		if err != nil {
 			return nil, false, err
 		}
-		complete = complete && answer.Complete
+		complete = complete && answer.Complete && !answer.Truncated
 		for i := range answer.Records {
 			r := &answer.Records[i]
 			if r.Session == c.session && !q.prefix.Contains(r.Address.Reveal()) {

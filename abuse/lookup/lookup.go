@@ -89,9 +89,10 @@ func (l *Lookups) Look(ctx context.Context, now time.Time, r Request) (Result, e
 		return Result{}, err
 	}
 	result, err := l.answer(ctx, now, q)
-	if err != nil {
+	if err != nil && !errors.Is(err, errTooMany) {
 		return Result{}, err
 	}
+	refused := err
 	result.Receipt, err = l.receipts.Append(ctx, receipts.Lookup{
 		Case: r.Case, Reason: r.Reason, Subject: q.kind,
 		Events: result.found, Accounts: result.Accounts, Ambiguous: result.Ambiguous, Complete: result.Complete,
@@ -100,8 +101,15 @@ func (l *Lookups) Look(ctx context.Context, now time.Time, r Request) (Result, e
 	if err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrNoReceipt, err)
 	}
+	if refused != nil {
+		return Result{}, refused
+	}
 	return result, nil
 }
+
+// errTooMany refuses a look-up once the log was read, so that it has its receipt
+// too: as many events as were read, and incomplete.
+var errTooMany = refuse("", "this would read more than %d events: ask for a smaller prefix or a shorter time", mostRecords)
 
 // answer is Look without the receipt.
 func (l *Lookups) answer(ctx context.Context, now time.Time, q question) (Result, error) {
@@ -115,7 +123,7 @@ func (l *Lookups) answer(ctx context.Context, now time.Time, q question) (Result
 		// A connection that spans the moment may have begun at the window's
 		// start, and may have been seen only now.
 		query.From, query.To = q.oldest, now.Add(clockSkew)
-	case q.port == nil:
+	case q.port == nil && !q.instant():
 		query.Limit = q.limit
 	}
 	if query.From.After(query.To) {
@@ -126,14 +134,20 @@ func (l *Lookups) answer(ctx context.Context, now time.Time, q question) (Result
 		return Result{}, fmt.Errorf("reading the IP log: %w", err)
 	}
 	if found.Truncated && query.Limit == l.most {
-		return Result{}, refuse("", "this would read more than %d events: ask for a smaller prefix or a shorter time", l.most)
+		result.found, result.Complete = len(found.Records), false
+		return result, errTooMany
 	}
 	result.Complete, result.Truncated = found.Complete, found.Truncated
 	if q.moment {
 		err = l.matchMoment(ctx, q, found.Records, &result)
 		return result, err
 	}
-	result.show(slices.DeleteFunc(found.Records, func(r record.Record) bool { return !q.fits(r) }), q.limit)
+	events := slices.DeleteFunc(found.Records, func(r record.Record) bool { return !q.fits(r) })
+	if accounts := accountsOf(events); q.instant() && accounts > 1 {
+		result.Ambiguous, result.found, result.Accounts = true, len(events), accounts
+		return result, nil
+	}
+	result.show(events, q.limit)
 	return result, nil
 }
 

@@ -1,10 +1,14 @@
 package lookup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"mayfly/retention/receipts"
+	"mayfly/retention/receipts/receiptstest"
 )
 
 // Look-ups of a moment: which connections match, and whom they may name.
@@ -112,19 +116,81 @@ func TestMoment(t *testing.T) {
 	}
 }
 
-// A moment is never judged on a part of the records.
+// A range that is a moment names nobody where at would not, whatever limit says.
+func TestRangeThatIsAMoment(t *testing.T) {
+	t.Parallel()
+	log := logOf("10:00 connect ada 192.0.2.1 p=1000-1999", "10:00 connect bob 192.0.2.1 p=2000-2999",
+		"10:00:01 alive ada 192.0.2.1 p=1000-1999", "10:00:02 alive ada 192.0.2.1 p=1000-1999")
+	for ask, want := range map[string]string{
+		`"ip":"192.0.2.1","from":"2026-11-07T10:00:00Z","to":"2026-11-07T10:00:00Z"`:                "2 accounts",
+		`"ip":"192.0.2.1","from":"2026-11-07T10:00:00Z","to":"2026-11-07T11:00:00+01:00","limit":1`: "2 accounts",
+		`"prefix":"192.0.2.0/24","from":"2026-11-07T10:00:00Z","to":"2026-11-07T10:00:01Z"`:         "2 accounts",
+		`"ip":"192.0.2.1","from":"2026-11-07T10:00:00Z","to":"2026-11-07T10:00:00Z","port":2500`:    "10:00 bob",
+		`"ip":"192.0.2.1","from":"2026-11-07T10:00:01Z","to":"2026-11-07T10:00:02Z"`:                "10:00:01 ada, 10:00:02 ada",
+		`"ip":"192.0.2.1","from":"2026-11-07T10:00:01Z","to":"2026-11-07T10:00:02Z","limit":1`:      "10:00:01 ada",
+		`"account":"ada","from":"2026-11-07T10:00:00Z","to":"2026-11-07T10:00:00Z"`:                 "10:00 ada",
+		`"ip":"192.0.2.1","from":"2026-11-07T10:00:00Z","to":"2026-11-07T10:00:01.001Z"`:            "10:00 ada, 10:00 bob, 10:00:01 ada",
+	} {
+		l, dir := desk(t, log)
+		result, err := look(t, l, "{"+ask+"}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := told(result)
+		if result.Ambiguous {
+			got = strings.TrimSpace(fmt.Sprintf("%d accounts %s", result.Accounts, got))
+		}
+		if got != want {
+			t.Errorf("%s told %q, want %q", ask, got, want)
+		}
+		if text := receiptstest.Text(t, dir); result.Ambiguous != strings.Contains(text, `"ambiguous":true`) {
+			t.Errorf("%s left %s", ask, text)
+		}
+	}
+}
+
+// A moment is never judged on a part of the records; and a look-up that was
+// refused after the log was read has left its receipt, or is refused for want of one.
 func TestMomentRefusesTooMuch(t *testing.T) {
 	t.Parallel()
-	l, _ := desk(t, logOf("08:00 connect ada 192.0.2.1 s=1", "09:00 alive ada 192.0.2.1 s=1", "10:00 alive ada 192.0.2.1 s=1"))
+	l, dir := desk(t, logOf("08:00 connect ada 192.0.2.1 s=1", "09:00 alive ada 192.0.2.1 s=1", "10:00 alive ada 192.0.2.1 s=1"))
 	l.most = 2
 	for _, q := range []string{
 		`{"ip":"192.0.2.1","at":"2026-11-07T08:00:00Z"}`, `{"ip":"192.0.2.1","port":7}`, `{"ip":"192.0.2.1","limit":2,"port":7}`,
 	} {
-		var refusal *Refusal
-		if _, err := look(t, l, q); !errors.As(err, &refusal) {
-			t.Errorf("%s gave %v", q, err)
+		if result, err := look(t, l, q); !errors.Is(err, errTooMany) || result.Events != nil {
+			t.Errorf("%s gave %v, %v", q, result, err)
 		}
 	}
+	if text := receiptstest.Text(t, dir); strings.Count(text, `"complete":false,"events":2`) != 3 {
+		t.Errorf("refused look-ups left %s", text)
+	}
+	batch, err := l.LookBatch(t.Context(), noon, Batch{Case: "A", Reason: "test", Format: CSV, Body: []byte("ip,port\n192.0.2.1,7\n")})
+	if text := receiptstest.Text(t, dir); err != nil || batch.Failed != 1 || !strings.Contains(text, `"batch":1,"case":"A","complete":true,"events":2`) {
+		t.Errorf("a batch gave %+v, %v and left %s", batch, err, text)
+	}
+	l.receipts = brokenReceipts{}
+	if _, err := look(t, l, `{"ip":"192.0.2.1","port":7}`); !errors.Is(err, ErrNoReceipt) {
+		t.Errorf("without a receipt it was refused with %v", err)
+	}
+}
+
+// Whom a session was with before is not decided on a part of what its account did.
+func TestDoubtThatIsTooLargeIsIncomplete(t *testing.T) {
+	t.Parallel()
+	l, _ := desk(t, logOf("09:10 alive ada 192.0.2.77 s=2", "09:20 alive ada 192.0.2.77 s=2", "09:40 alive ada 192.0.2.77 s=1",
+		"10:00 alive ada 192.0.2.1 s=1 since=09:00"))
+	l.most = 2
+	result, err := look(t, l, `{"ip":"192.0.2.1","at":"2026-11-07T09:30:00Z"}`)
+	if err != nil || result.Complete {
+		t.Errorf("told %q, complete %v, %v", told(result), result.Complete, err)
+	}
+}
+
+type brokenReceipts struct{}
+
+func (brokenReceipts) Append(context.Context, receipts.Lookup) (string, error) {
+	return "", errors.New("disk full")
 }
 
 func TestMomentLimit(t *testing.T) {

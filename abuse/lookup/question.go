@@ -26,6 +26,9 @@ const (
 	widestIPv6 = 32
 )
 
+// longestInstant is the longest range that is a moment: logs give whole seconds.
+const longestInstant = time.Second
+
 // question is a Request that makes sense.
 type question struct {
 	kind    string       // the subject as receipts name it
@@ -198,6 +201,12 @@ func (q *question) setRange(r Request, now time.Time) error {
 		return refuse("from", "must not be after to")
 	}
 	return nil
+}
+
+// instant reports whether a range of an address is a moment by another name. What
+// it finds is not widened to connections; but as with at, several accounts are not named.
+func (q *question) instant() bool {
+	return !q.moment && q.prefix.IsValid() && q.to.Sub(q.from) <= longestInstant
 }
 
 func parseTime(field, text string) (time.Time, error) {

@@ -10,8 +10,9 @@ import (
 type Result struct {
 	Events   []Event `json:"events" nullable:"false" doc:"in time order; with at, all events of the connections that match"`
 	Accounts int     `json:"accounts" doc:"how many accounts match"`
-	// Ambiguous is set where a moment fits several accounts: none is named then.
-	Ambiguous bool      `json:"ambiguous" doc:"several accounts match at, so none is named: add the source port or lower the tolerance"`
+	// Ambiguous is set where a moment, however it was asked for, fits several accounts:
+	// none is named then.
+	Ambiguous bool      `json:"ambiguous" doc:"several accounts match at, or a range of a second, so none is named: add the source port or lower the tolerance"`
 	Complete  bool      `json:"complete" doc:"false: something that was stored is missing, so finding nothing proves nothing"`
 	From      time.Time `json:"from" doc:"start of the time asked for"`
 	To        time.Time `json:"to" doc:"end of the time asked for"`
@@ -62,14 +63,20 @@ func (r *Result) show(records []record.Record, limit int) {
 	if len(records) > limit {
 		records, r.Truncated = records[:limit], true
 	}
-	accounts := map[string]struct{}{}
 	r.Events = make([]Event, len(records))
 	for i := range records {
-		accounts[records[i].Account] = struct{}{}
 		r.Events[i] = reveal(&records[i])
 	}
 	r.found = len(records)
-	r.Accounts = max(r.Accounts, len(accounts))
+	r.Accounts = max(r.Accounts, accountsOf(records))
+}
+
+func accountsOf(records []record.Record) int {
+	accounts := map[string]struct{}{}
+	for i := range records {
+		accounts[records[i].Account] = struct{}{}
+	}
+	return len(accounts)
 }
 
 func reveal(r *record.Record) Event {
