@@ -17,12 +17,13 @@ import (
 
 // Config is where events come in, and how they are sealed.
 type Config struct {
-	Listen  string        `yaml:"listen" help:"address of the relay's POST /v1/events, metrics and health, host:port; events arrive there in the clear, so keep it on the machine that they come from"`
-	MaxBody int64         `yaml:"max_body" help:"most bytes of one request"`
-	Timeout time.Duration `yaml:"timeout" help:"how long a request may wait for room, for a key and for Kafka before it is answered with 503"`
-	Async   bool          `yaml:"async" help:"answer 202 once events wait to be sealed, not when Kafka has them: what a crash loses then, nobody knows"`
-	Socket  SocketConfig  `yaml:"socket"`
-	Batch   edge.Config   `yaml:"batch"`
+	Listen      string        `yaml:"listen" help:"address of the relay's POST /v1/events, metrics and health, host:port; events arrive there in the clear, so keep it on the machine that they come from"`
+	MaxBody     int64         `yaml:"max_body" help:"most bytes of one request"`
+	MaxRequests int           `yaml:"max_requests" help:"most requests that are read at a time, each with the memory of its body; what comes besides is answered with 503"`
+	Timeout     time.Duration `yaml:"timeout" help:"how long a request may wait for room, for a key and for Kafka before it is answered with 503"`
+	Async       bool          `yaml:"async" help:"answer 202 once events wait to be sealed, not when Kafka has them: what a crash loses then, nobody knows"`
+	Socket      SocketConfig  `yaml:"socket"`
+	Batch       edge.Config   `yaml:"batch"`
 }
 
 // SocketConfig is a second way in, off until Listen is set.
@@ -35,7 +36,7 @@ type SocketConfig struct {
 // DefaultConfig listens on this machine alone.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:8081", MaxBody: 1 << 20, Timeout: 10 * time.Second,
+		Listen: "127.0.0.1:8081", MaxBody: 1 << 20, MaxRequests: 64, Timeout: 10 * time.Second,
 		Socket: SocketConfig{Format: produce.JSON, Zone: "UTC"},
 		Batch:  edge.DefaultConfig(),
 	}
@@ -49,6 +50,8 @@ func (c Config) Validate() error {
 		return errors.New("relay.listen: host:port is needed")
 	case c.MaxBody < 1<<10 || c.MaxBody > 1<<30:
 		return errors.New("relay.max_body: must be between 1024 and 1073741824 bytes")
+	case c.MaxRequests < 1 || c.MaxRequests > 1<<16:
+		return errors.New("relay.max_requests: must be between 1 and 65536")
 	case c.Timeout < time.Second || c.Timeout > time.Minute:
 		return errors.New("relay.timeout: must be between 1s and 1m")
 	case c.Socket.Listen != "" && (!found || address == "" || network != "unix" && network != "tcp"):

@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
+	"sync"
 
 	"mayfly/pipeline/edge"
 	"mayfly/pipeline/event"
@@ -20,33 +20,74 @@ type accepted struct {
 
 // serveEvents takes JSON lines: each is one event, as it would be one message.
 func (r *Relay) serveEvents(w http.ResponseWriter, request *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, r.config.MaxBody))
-	defer clear(body)
-	var tooLarge *http.MaxBytesError
+	result, refusal := r.take(w, request)
 	switch {
-	case errors.As(err, &tooLarge):
-		refuse(w, http.StatusRequestEntityTooLarge, "the body is longer than relay.max_body", nil)
+	case refusal == nil:
+		answer(w, http.StatusAccepted, "application/json", result)
 		return
-	case err != nil:
-		refuse(w, http.StatusBadRequest, "the body did not arrive whole", nil)
-		return
+	case refusal.Status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	}
+	answer(w, refusal.Status, "application/problem+json", refusal)
+}
+
+// take hands the events of a request to the sealer and waits until Kafka has them.
+func (r *Relay) take(w http.ResponseWriter, request *http.Request) (accepted, *problem) {
+	if fromPage(request) {
+		return accepted{}, refuse(http.StatusForbidden, "no web page may send events")
+	}
+	select {
+	case r.bodies <- struct{}{}:
+	default:
+		return accepted{}, unavailable("as many requests are being read as relay.max_requests lets")
+	}
+	sealerHasThem := sync.OnceFunc(func() { <-r.bodies })
+	defer sealerHasThem()
+	body, refusal := r.read(w, request)
+	defer clear(body)
+	if refusal != nil {
+		return accepted{}, refusal
 	}
 	ctx, cancel := context.WithTimeout(request.Context(), r.config.Timeout)
 	defer cancel()
 	result, delivery, err := r.add(ctx, body)
 	if err == nil && result.Accepted == 0 {
-		refuse(w, http.StatusUnprocessableEntity, "no line is an event that a policy takes", result.Refused)
-		return
+		refusal := refuse(http.StatusUnprocessableEntity, "no line is an event that a policy takes")
+		refusal.Refused = result.Refused
+		return accepted{}, refusal
 	}
+	clear(body)
+	sealerHasThem()
 	if err == nil && !r.config.Async {
 		err = delivery.Wait(ctx)
 	}
 	if err != nil {
-		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, reason(err), nil)
-		return
+		return accepted{}, unavailable(reason(err))
 	}
-	answer(w, http.StatusAccepted, "application/json", result)
+	return result, nil
+}
+
+// fromPage reports whether a browser sends the request for a page. Each POST of a
+// page has an Origin, also where the page's own name was made to point here.
+func fromPage(request *http.Request) bool {
+	return request.Header.Get("Origin") != "" || request.Header.Get("Sec-Fetch-Site") != ""
+}
+
+// read reads a body, or as much of it as came.
+func (r *Relay) read(w http.ResponseWriter, request *http.Request) ([]byte, *problem) {
+	tooLong := refuse(http.StatusRequestEntityTooLarge, "the body is longer than relay.max_body")
+	if request.ContentLength > r.config.MaxBody {
+		return nil, tooLong
+	}
+	body, err := readBody(http.MaxBytesReader(w, request.Body, r.config.MaxBody), request.ContentLength)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return body, tooLong
+	case err != nil:
+		return body, refuse(http.StatusBadRequest, "the body did not arrive whole")
+	}
+	return body, nil
 }
 
 // add hands every line to the sealer.
@@ -95,9 +136,11 @@ type problem struct {
 	Refused map[string]int `json:"refused,omitempty"`
 }
 
-func refuse(w http.ResponseWriter, status int, detail string, refused map[string]int) {
-	answer(w, status, "application/problem+json", problem{http.StatusText(status), status, detail, refused})
+func refuse(status int, detail string) *problem {
+	return &problem{Title: http.StatusText(status), Status: status, Detail: detail}
 }
+
+func unavailable(detail string) *problem { return refuse(http.StatusServiceUnavailable, detail) }
 
 func answer(w http.ResponseWriter, status int, contentType string, body any) {
 	w.Header().Set("Content-Type", contentType)

@@ -1,10 +1,13 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -74,7 +77,12 @@ func (l *lines) read(ctx context.Context, conn net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
-	err := l.format.Read(conn, func(e *event.Event, refusal event.Refusal) error {
+	log, ok := notHTTP(conn)
+	if !ok {
+		l.deps.Log.Warn("a sender of lines speaks HTTP, as a web page can, and was cut off")
+		return
+	}
+	err := l.format.Read(log, func(e *event.Event, refusal event.Refusal) error {
 		if refusal != event.Accepted {
 			l.deps.Sealer.Refused(refusal)
 			return nil
@@ -85,4 +93,13 @@ func (l *lines) read(ctx context.Context, conn net.Conn) {
 	if err != nil && ctx.Err() == nil {
 		l.deps.Log.Info("a sender of lines has ended badly") // what the error says may come from the lines
 	}
+}
+
+// notHTTP looks at the first bytes of a sender. A web page may send a POST of any text
+// to any port of its reader's machine, and lines of its body would be events.
+func notHTTP(conn io.Reader) (io.Reader, bool) {
+	first := make([]byte, len(http.MethodPost)+1)
+	n, _ := io.ReadFull(conn, first) // what ends here ends below
+	first = first[:n]
+	return io.MultiReader(bytes.NewReader(first), conn), string(first) != http.MethodPost+" "
 }

@@ -5,7 +5,7 @@
 //
 // Only the commands import it. Its invariants: a request is answered with 202 only
 // when Kafka has acknowledged all of its events, unless configured otherwise; what
-// it takes is bounded before it is read; nothing of an event is ever
+// it takes is bounded before it is read, each request and all of them; nothing of an event is ever
 // written to a disk, a log or an answer; and where events can't be sealed it refuses them.
 package relay
 
@@ -39,6 +39,7 @@ type Relay struct {
 	config  Config
 	deps    Dependencies
 	decoder *event.Decoder
+	bodies  chan struct{} // holds one for each body in memory
 	lines   *lines
 }
 
@@ -51,7 +52,7 @@ func New(config Config, deps Dependencies) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{config: config, deps: deps, decoder: decoder}
+	r := &Relay{config: config, deps: deps, decoder: decoder, bodies: make(chan struct{}, config.MaxRequests)}
 	if config.Socket.Listen != "" {
 		if r.lines, err = newLines(config.Socket, deps); err != nil {
 			return nil, err

@@ -317,6 +317,7 @@ func TestConfigNamesTheSetting(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"relay.listen":         func(c *Config) { c.Listen = "" },
 		"relay.max_body":       func(c *Config) { c.MaxBody = 1 },
+		"relay.max_requests":   func(c *Config) { c.MaxRequests = 0 },
 		"relay.timeout":        func(c *Config) { c.Timeout = 0 },
 		"relay.socket.listen":  func(c *Config) { c.Socket.Listen = "udp:1" },
 		"relay.socket.format":  func(c *Config) { c.Socket.Format = "xml" },
