@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"mayfly/retention"
 	"mayfly/retention/seal"
@@ -56,6 +57,7 @@ type Public struct {
 // Keyring is the client of all nodes. It is safe for concurrent use.
 type Keyring struct {
 	nodes []Node
+	mints singleflight.Group
 	drawn sync.Map // by epoch: keys that were drawn and that no node has taken yet
 }
 
@@ -121,6 +123,20 @@ func (k *Keyring) Mint(ctx context.Context, epoch retention.Epoch, deadline time
 func (k *Keyring) MintKnowing(ctx context.Context, epoch retention.Epoch, deadline time.Time, kek KEK,
 	had func() bool, shards func() uint32, announce func(Public) error,
 ) ([]Public, error) {
+	keys, err, _ := k.mints.Do(epoch.String(), func() (any, error) {
+		return k.mint(ctx, epoch, deadline, kek, had, shards, announce)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(keys.([]Public)), nil
+}
+
+// mint is called for an epoch by one at a time: to somebody who had looked at the
+// nodes before another published, the other's key would look like one that was lost.
+func (k *Keyring) mint(ctx context.Context, epoch retention.Epoch, deadline time.Time, kek KEK,
+	had func() bool, shards func() uint32, announce func(Public) error,
+) ([]Public, error) {
 	contents, err := k.contents(ctx, epoch)
 	if err != nil {
 		return nil, err
@@ -168,9 +184,7 @@ func (k *Keyring) draw(epoch retention.Epoch, deadline time.Time, kek KEK,
 			return drawn{}, err
 		}
 		d.public.Successor = successor
-		if before, raced := k.drawn.LoadOrStore(epoch, d); raced {
-			d = before.(drawn)
-		}
+		k.drawn.Store(epoch, d)
 	}
 	if d.announced {
 		return d, nil

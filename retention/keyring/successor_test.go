@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"mayfly/retention"
 )
 
@@ -69,4 +71,40 @@ func (r *refusing) Publish(ctx context.Context, e retention.Epoch, deadline time
 		return r.refusal
 	}
 	return r.MemoryNode.Publish(ctx, e, deadline, c)
+}
+
+// Two who mint side by side mint once: were the slower one's look at the nodes as
+// old as the faster one's, the key of the faster would look like one that was lost.
+func TestTwoMintsAtOnceAreOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ring, _ := New(&slow{NewMemoryNode("a")})
+		kek := testKEK()
+		epoch := minute.EpochAt(time.Now())
+		announced := 0
+		var g errgroup.Group
+		for i := range 2 {
+			g.Go(func() error {
+				time.Sleep(time.Duration(i) * time.Second) // the second looks before the first publishes
+				keys, err := ring.MintKnowing(t.Context(), epoch, epoch.Deadline(minute.Window), kek,
+					func() bool { return announced > 0 }, four, func(Public) error { announced++; return nil })
+				if err != nil || len(keys) != 1 || keys[0].Successor {
+					t.Errorf("%d keys, %v, or one that passes for a lost one's successor", len(keys), err)
+				}
+				return nil
+			})
+		}
+		if _ = g.Wait(); announced != 1 {
+			t.Errorf("%d keys were announced", announced)
+		}
+	})
+}
+
+// slow takes two seconds to answer what it had when it was asked.
+type slow struct{ *MemoryNode }
+
+func (s *slow) Fetch(ctx context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error) {
+	fields, err := s.MemoryNode.Fetch(ctx, epoch, part)
+	time.Sleep(2 * time.Second)
+	return fields, err
 }
