@@ -302,8 +302,8 @@ func (w *Warden) mint(ctx context.Context, s *Status, now time.Time) error {
 		})
 	err = w.published(s, err)
 	switch {
-	case errors.Is(err, keyring.ErrDestroyed) && !deadline.After(time.Now()):
-		return nil // it came due between two looks at the clock
+	case err != nil && !deadline.After(time.Now()):
+		return nil // it came due between two looks at the clock: its purge is next
 	case errors.Is(err, keyring.ErrNotBegun):
 		return nil // by the nodes' clocks: the next round is soon
 	case err != nil:
