@@ -34,9 +34,6 @@ func atoi(t *testing.T, text string) int {
 	return n
 }
 
-// realLog is a published log of a server under attack, used where it is at hand.
-const realLog = "../../../shared/data/openssh.log"
-
 // testSSHDLog replays a log and compares look-ups with a plain scan of its lines.
 func testSSHDLog(t *testing.T, kafka *kafkatest.Cluster) {
 	t.Run("generated", func(t *testing.T) {
@@ -47,24 +44,26 @@ func testSSHDLog(t *testing.T, kafka *kafkatest.Cluster) {
 		}
 		replayAndCompare(t, kafka, file, time.Hour, 525)
 	})
-	t.Run("real", func(t *testing.T) {
-		t.Parallel()
-		if _, err := os.Stat(realLog); err != nil {
-			t.Skip("the published log is not here; the generated one is tested")
-		}
-		replayAndCompare(t, kafka, realLog, 24*time.Hour, 525)
-	})
+	// A log of one's own, whose span fits into a day.
+	if file := os.Getenv("MAYFLY_TEST_SSHD_LOG"); file != "" {
+		t.Run("real", func(t *testing.T) {
+			t.Parallel()
+			replayAndCompare(t, kafka, file, 24*time.Hour, 0)
+		})
+	}
 }
 
+// replayAndCompare replays a log of so many events, or of any number if that is 0.
 func replayAndCompare(t *testing.T, kafka *kafkatest.Cluster, file string, window time.Duration, events int) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := scanSSHD(string(text))
-	if len(want) != events {
+	if len(want) == 0 || events > 0 && len(want) != events {
 		t.Fatalf("the scan finds %d events, want %d", len(want), events)
 	}
+	events = len(want)
 	s := newE2E(t, kafka, window, "connections")
 	kafka.CreateTopic(t, s.topic(), 3, nil)
 	var summary produce.Summary
@@ -81,7 +80,7 @@ func replayAndCompare(t *testing.T, kafka *kafkatest.Cluster, file string, windo
 	addresses := common(want, func(l login) string { return l.IP })
 	network := netip.PrefixFrom(netip.MustParseAddr(addresses[0]), 24).Masked()
 	compareLogins(t, p, want, lookup.Request{Prefix: network.String()}, func(l login) bool { return network.Contains(netip.MustParseAddr(l.IP)) })
-	for _, ip := range addresses[:3] {
+	for _, ip := range addresses[:min(3, len(addresses))] {
 		compareLogins(t, p, want, lookup.Request{IP: ip}, func(l login) bool { return l.IP == ip })
 	}
 	account := common(want, func(l login) string { return l.Account })[0]
