@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"mayfly/abuse/lookup"
 )
@@ -33,11 +34,12 @@ type Dependencies struct {
 
 // Desk serves the API.
 type Desk struct {
-	config  Config
-	d       Dependencies
-	log     *zap.Logger
-	metrics *metrics
-	handler http.Handler
+	config      Config
+	d           Dependencies
+	log         *zap.Logger
+	metrics     *metrics
+	commitments *rate.Limiter
+	handler     http.Handler
 }
 
 // New validates and opens nothing.
@@ -48,7 +50,7 @@ func New(c Config, d Dependencies) (*Desk, error) {
 	if d.Lookups == nil || d.Retention == nil || d.Gatherer == nil {
 		return nil, errors.New("the desk needs look-ups, a source of the retention's state and a gatherer of metrics")
 	}
-	desk := &Desk{config: c, d: d, log: d.Log}
+	desk := &Desk{config: c, d: d, log: d.Log, commitments: newCommitmentLimit()}
 	if desk.log == nil {
 		desk.log = zap.NewNop()
 	}

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"mayfly/retention/receipts"
 )
@@ -38,13 +40,21 @@ type Committed struct {
 
 const commitmentTimeout = 10 * time.Second
 
+// mostCommitments is how many a desk writes a day, as many of them at once: what is
+// written down stays for good, and is at most 300 bytes each.
+const mostCommitments = 100
+
+func newCommitmentLimit() *rate.Limiter {
+	return rate.NewLimiter(rate.Every(24*time.Hour/mostCommitments), mostCommitments)
+}
+
 func (d *Desk) registerCommitment(api huma.API) {
 	op := huma.Operation{
 		OperationID: "commit", Method: http.MethodPost, Path: "/v1/commitments",
 		Summary: "Write an auditor's commitment into the receipt log",
 		Description: "The entry holds the hash and the count alone. With the salt and the list the auditor can later prove that the connections " +
-			"were chosen before it; without them it says nothing.",
-		Errors:           []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+			"were chosen before it; without them it says nothing. A desk takes 100 a day.",
+		Errors:           []int{http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 		MaxBodyBytes:     1 << 10,
 		SkipValidateBody: true, // what huma refuses it quotes
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
@@ -64,6 +74,10 @@ func (d *Desk) serveCommitment(ctx context.Context, in *lookupInput) (*output[Co
 	}
 	if err := receipts.CheckPlanted(c.Commitment, c.Count); err != nil {
 		return nil, huma.Error422UnprocessableEntity(err.Error())
+	}
+	if !d.commitments.Allow() {
+		return nil, huma.ErrorWithHeaders(huma.Error429TooManyRequests("the desk has written as many commitments as it does in a day: they stay for good"),
+			http.Header{"Retry-After": {strconv.Itoa(int((24 * time.Hour / mostCommitments).Seconds()))}})
 	}
 	entry := &receipts.Planted{ID: rand.Text(), Commitment: c.Commitment, Count: c.Count}
 	if err := d.d.Commitments.Record(ctx, entry); err != nil {

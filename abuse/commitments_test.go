@@ -48,6 +48,31 @@ func TestCommitments(t *testing.T) {
 	}
 }
 
+// Whoever reaches the desk can't have the log, which is for good, grow as they like.
+func TestCommitmentsAreBounded(t *testing.T) {
+	t.Parallel()
+	written := 0
+	r := start(t, holding(t, true), func(_ *Config, d *Dependencies) {
+		d.Commitments = recordFunc(func() error { written++; return nil })
+	})
+	good := `{"commitment":"` + strings.Repeat("0f", 32) + `","count":20}`
+	if a := r.send(t, http.MethodPost, "/v1/commitments", "application/json", good+strings.Repeat(" ", 1<<10)); a.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("more than 1 kB: %d %s", a.status, a.body)
+	}
+	refused := 0
+	for range mostCommitments + 10 {
+		switch a := r.send(t, http.MethodPost, "/v1/commitments", "application/json", good); {
+		case a.status == http.StatusTooManyRequests && a.header.Get("Retry-After") == "864":
+			refused++
+		case a.status != http.StatusOK:
+			t.Fatalf("%d %v %s", a.status, a.header, a.body)
+		}
+	}
+	if written != mostCommitments || refused != 10 {
+		t.Errorf("%d were written, %d refused", written, refused)
+	}
+}
+
 // Without canaries, or auditors, there is nothing to ask.
 func TestProbeIsServedWhereThereAreCanaries(t *testing.T) {
 	t.Parallel()
