@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,9 +17,10 @@ import (
 )
 
 // canarySystem is a system of short windows, with a desk that the warden asks.
-func canarySystem(t *testing.T, kafka *kafkatest.Cluster) (s *e2eSystem, desk, warden *e2eProcess) {
+func canarySystem(t *testing.T, kafka *kafkatest.Cluster, sealed bool) (s *e2eSystem, desk, warden *e2eProcess) {
 	t.Helper()
 	s = newE2E(t, kafka, 8*time.Second, "connections")
+	s.config["kafka"].(map[string]any)["sealed"] = sealed
 	kafka.CreateTopic(t, s.topic(), 2, nil)
 	key := filepath.Join(t.TempDir(), "canary.key")
 	if err := canary.GenerateKey(key); err != nil {
@@ -44,14 +47,8 @@ func canarySystem(t *testing.T, kafka *kafkatest.Cluster) (s *e2eSystem, desk, w
 
 // testCanary lets canaries live and die, and then keeps something of them.
 func testCanary(t *testing.T, kafka *kafkatest.Cluster) {
-	s, desk, warden := canarySystem(t, kafka)
-	e2eEventually(t, "canaries are found, and gone at their deadline", func() bool {
-		warden.mustRun(t)
-		return warden.metric(`mayfly_canary_probes_total{result="passed"}`) >= 3
-	}, func() { t.Log(warden.log.String()) })
-	if n := warden.metric("mayfly_retention_canary_failures_total"); n != 0 {
-		t.Errorf("%v canaries failed", n)
-	}
+	s, desk, warden := canarySystem(t, kafka, false)
+	warden.awaitCanaries(t, 3)
 	if found := warden.metric("mayfly_canary_found_seconds_count"); found < 3 {
 		t.Errorf("%v canaries were found", found)
 	}
@@ -66,6 +63,54 @@ func testCanary(t *testing.T, kafka *kafkatest.Cluster) {
 
 	t.Run("a node keeps a copy", func(t *testing.T) { s.keepCopies(t, warden) })
 	t.Run("the key-encryption key is put back", func(t *testing.T) { s.putKEKBack(t, warden) })
+}
+
+// awaitCanaries waits until n canaries are dead, and nothing is left of them.
+func (p *e2eProcess) awaitCanaries(t *testing.T, n float64) {
+	t.Helper()
+	e2eEventually(t, "canaries are found, and gone at their deadline", func() bool {
+		p.mustRun(t)
+		return p.metric(`mayfly_canary_probes_total{result="passed"}`) >= n
+	}, func() { t.Log(p.log.String()) })
+	if n := p.metric("mayfly_retention_canary_failures_total"); n != 0 {
+		t.Errorf("%v canaries failed", n)
+	}
+}
+
+// testSealedCanary lets canaries go through a topic on which plain events are refused,
+// kills the warden that has sent them, and expects the next one to try them; and to
+// read them back where an old key-encryption key is there.
+func testSealedCanary(t *testing.T, kafka *kafkatest.Cluster) {
+	s, desk, first := canarySystem(t, kafka, true)
+	first.awaitCanaries(t, 1)
+	e2eEventually(t, "more are under way", func() bool { return first.metric("mayfly_canary_found_seconds_count") >= 3 })
+	first.kill()
+	s.config["canary"].(map[string]any)["every"] = "1h" // the next one sends none for now
+	second := s.start(t, "warden")
+	second.awaitCanaries(t, 1)
+	if sent := second.metric("mayfly_canary_sent_total"); sent != 0 {
+		t.Fatalf("the second warden has sent %v: which were taken up?", sent)
+	}
+	second.kill()
+	delete(s.config["canary"].(map[string]any), "every")
+	third := s.start(t, "warden")
+	s.putKEKBack(t, third)
+	if answer, err := desk.ask(lookup.Request{Prefix: "203.0.113.0/24"}); err != nil || len(answer.Events) > 0 {
+		t.Errorf("a handler is shown %d canaries, %v", len(answer.Events), err)
+	}
+	err := filepath.WalkDir(kafka.Folder(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(path, s.topic()) {
+			return nil // Kafka is at work
+		}
+		content, err := os.ReadFile(path)
+		if err == nil && (bytes.Contains(content, []byte("203.0.113.")) || bytes.Contains(content, []byte("user-"))) {
+			t.Errorf("a canary is in Kafka's %s", filepath.Base(path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // keepCopies gives a keyring node back what it held, until a prober sees it.

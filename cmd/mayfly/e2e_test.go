@@ -27,6 +27,7 @@ func TestEndToEnd(t *testing.T) {
 		"redis-paused":    testRedisPaused,
 		"drain":           testDrain,
 		"canary":          testCanary,
+		"sealed-canary":   testSealedCanary,
 		"planted":         testPlanted,
 		"foreign-clients": testForeignClients,
 		"sealed":          testSealed,

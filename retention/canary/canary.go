@@ -13,6 +13,12 @@
 //   - the store, for frames and directories of the epoch;
 //   - an ordinary look-up.
 //
+// Of several wardens the active one sends and tries them. Who becomes active, or is
+// started again, takes up those that its predecessor had under way: it finds them in
+// the IP log, where they are sealed and end with everybody's, and copies anew what
+// can be copied of them. So a canary's address is written down nowhere else, and no
+// longer.
+//
 // The invariants: what a prober holds is sealed and in memory only, so it is
 // harmless by itself; a canary is known by a keyed tag, so no list of them exists;
 // and a canary that something of is left of lowers the assurance level and leaves
@@ -49,8 +55,8 @@ type Event struct {
 type Log interface {
 	// Find is the ordinary look-up, which leaves out what is due.
 	Find(ctx context.Context, q store.Query) (store.Answer, error)
-	// Evidence gives the sealed frames that hold what q asks for, while it lives.
-	Evidence(ctx context.Context, epoch retention.Epoch, q store.Query) ([]seal.Frame, error)
+	// Evidence gives what is sealed, in Redis and in Kafka, of what q asks for, while it lives.
+	Evidence(ctx context.Context, epoch retention.Epoch, q store.Query) ([]store.Evidence, error)
 	// Remains counts what the store has of an epoch, due or not.
 	Remains(ctx context.Context, epoch retention.Epoch, places []seal.Place) (int, error)
 }
@@ -66,7 +72,9 @@ type Dependencies struct {
 	Topics   []string
 	Key      *Key
 	// Send returns nil once Kafka has acknowledged the event.
-	Send       func(ctx context.Context, e Event) error
+	Send func(ctx context.Context, e Event) error
+	// Active reports whether sending is this process's turn; nil: always.
+	Active     func() bool
 	Log        Log
 	Keyring    *keyring.Keyring
 	KEK        keyring.KEK
@@ -83,12 +91,12 @@ type Canaries struct {
 	metrics *metrics
 	peers   []peer
 
-	underWay atomic.Int64
-	kept     atomic.Int64 // bytes of frames
+	kept atomic.Int64 // bytes of frames
 
-	mu     sync.Mutex // guards what the last probes of each policy came to
-	failed map[string]time.Time
+	mu     sync.Mutex           // guards all below, so that none is followed twice
+	failed map[string]time.Time // the last probe of each policy that did
 	passed map[string]time.Time
+	own    map[string]struct{} // accounts of those under way
 }
 
 // Bounds of what is held in memory.
@@ -115,7 +123,7 @@ func New(config Config, d Dependencies) (*Canaries, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	c := &Canaries{config: config, d: d, metrics: m, failed: map[string]time.Time{}, passed: map[string]time.Time{}}
+	c := &Canaries{config: config, d: d, metrics: m, failed: map[string]time.Time{}, passed: map[string]time.Time{}, own: map[string]struct{}{}}
 	for _, url := range config.Peers {
 		c.peers = append(c.peers, newPeer(url, d.Key))
 	}
@@ -130,11 +138,12 @@ func every(config Config, p *retention.Policy) time.Duration {
 	return p.EpochLength()
 }
 
-// Run sends canaries of every policy until ctx ends. Those under way are given
-// up then: what was kept of them is gone with the process.
+// Run sends canaries of every policy until ctx ends. What was kept of those under
+// way is gone then: who is active next takes them up.
 func (c *Canaries) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	defer wait.Wait()
+	wait.Go(func() { c.takeTurns(ctx, &wait) })
 	for i := range c.d.Policies {
 		p := &c.d.Policies[i]
 		topic, fields, ok := Sample(c.d.Policies, i, c.d.Topics)
@@ -157,16 +166,33 @@ func (c *Canaries) send(ctx context.Context, wait *sync.WaitGroup, p *retention.
 			return
 		}
 		connection, err := c.d.Key.Draw()
-		if err == nil && c.underWay.Load() < mostUnderWay {
+		if err == nil && c.active() {
 			event := Event{Connection: connection, Time: time.UnixMilli(time.Now().UnixMilli()), Topic: topic, Fields: fields}
-			c.underWay.Add(1)
-			wait.Go(func() {
-				defer c.underWay.Add(-1)
-				c.follow(ctx, p, event)
-			})
+			c.start(wait, event.Account, func() { c.follow(ctx, p, event) })
 		}
 		start = end
 	}
+}
+
+func (c *Canaries) active() bool { return c.d.Active == nil || c.d.Active() }
+
+// start has a canary followed, unless it is already, or too many are.
+func (c *Canaries) start(wait *sync.WaitGroup, account string, follow func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, own := c.own[account]; own || len(c.own) >= mostUnderWay {
+		return false
+	}
+	c.own[account] = struct{}{}
+	wait.Go(func() {
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			delete(c.own, account)
+		}()
+		follow()
+	})
+	return true
 }
 
 // Area is that of the canaries' findings.

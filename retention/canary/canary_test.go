@@ -1,7 +1,6 @@
 package canary
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"go.uber.org/zap"
 
 	"mayfly/retention"
-	"mayfly/retention/canary/form"
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/record"
@@ -47,7 +45,9 @@ type aviary struct {
 	registry   *prometheus.Registry
 	mu         sync.Mutex // guards entries
 	entries    []*receipts.Canary
+	storing    sync.Mutex // guards rows and the writer
 	dropEvents bool
+	atEdge     bool            // they are sealed before Kafka
 	cache      Cache           // or nil: the opener
 	sooner     time.Duration   // by which its keys end before the policy's deadline
 	prepare    func(*Canaries) // or nil
@@ -108,11 +108,16 @@ func (a *aviary) send(ctx context.Context, e Event) error {
 		return err
 	}
 	time.AfterFunc(time.Second, func() {
+		a.storing.Lock()
+		defer a.storing.Unlock()
 		a.rows++
 		batch := store.Batch{Epoch: epoch, Deadline: epoch.Deadline(policy.Window), Records: []record.Record{{
 			ID: record.ID{Offset: a.rows}, Time: e.Time.UnixMilli(), Account: e.Account, Address: e.Address,
 			Ports: record.Ports{First: e.Port, Last: e.Port, Known: true},
 		}}}
+		if a.atEdge {
+			batch = a.sealed(ctx, batch)
+		}
 		sealed, err := a.writer.Seal(ctx, []store.Batch{batch})
 		if err == nil {
 			err = a.writer.Append(ctx, sealed)
@@ -122,6 +127,23 @@ func (a *aviary) send(ctx context.Context, e Event) error {
 		}
 	})
 	return nil
+}
+
+// sealed is a batch that was sealed before Kafka.
+func (a *aviary) sealed(ctx context.Context, plain store.Batch) store.Batch {
+	keys, err := a.ring.Public(ctx, plain.Epoch)
+	if err != nil {
+		panic(err)
+	}
+	edge, err := store.NewEdge(keys[0])
+	if err != nil {
+		panic(err)
+	}
+	batch, err := seal.ParseBatch(edge.Seal(nil, plain.Records))
+	if err != nil {
+		panic(err)
+	}
+	return store.Batch{Epoch: plain.Epoch, Deadline: plain.Deadline, Edge: &store.EdgeBatch{Batch: batch, ID: record.ID{Offset: a.rows}}}
 }
 
 // Record keeps the entries.
@@ -139,19 +161,16 @@ func (a *aviary) Record(_ context.Context, entries ...receipts.Entry) error {
 	return nil
 }
 
+func configuredKey(t *testing.T) *Key {
+	t.Helper()
+	return testKey(t, 7, configured.AccountFormat, configured.Ranges...)
+}
+
 // fly sends canaries for one epoch and tries them; steps are what the warden does
 // at each deadline.
 func (a *aviary) fly(t *testing.T, steps func(retention.Epoch)) (*Canaries, *receipts.Canary) {
 	t.Helper()
-	secret := bytes.Repeat([]byte{7}, 32)
-	f, err := form.New(configured.AccountFormat, configured.Ranges)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := NewKey(secret, f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := configuredKey(t)
 	cache := a.cache
 	if cache == nil {
 		cache = a.opener
@@ -368,17 +387,9 @@ func TestRunSendsOnePerEpoch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAviary(t, memoryKEK(t))
-		f, err := form.New(configured.AccountFormat, configured.Ranges)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, err := NewKey(bytes.Repeat([]byte{7}, 32), f)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var sent []Event
 		c, err := New(configured, Dependencies{
-			Policies: retention.Policies{policy}, Topics: []string{"t"}, Key: key, Log: a.log,
+			Policies: retention.Policies{policy}, Topics: []string{"t"}, Key: configuredKey(t), Log: a.log,
 			Send:    func(_ context.Context, e Event) error { sent = append(sent, e); return context.DeadlineExceeded },
 			Keyring: a.ring, KEK: a.kek, Cache: a.opener, Receipts: a, Logger: zap.NewNop(),
 		})

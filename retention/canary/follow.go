@@ -22,18 +22,22 @@ type held struct {
 	policy   *retention.Policy
 	epoch    retention.Epoch
 	deadline time.Time
-	found    time.Duration // from sending; negative: never
-	frames   []seal.Frame  // that hold it, in either view
+	found    time.Duration    // from sending; negative: never
+	frames   []store.Evidence // that hold it, in either view
 	copies   []keyring.Copy
 }
 
 // patience is how long a canary may take from Kafka to where it is found.
 const patience = time.Minute
 
+func hold(p *retention.Policy, e Event) *held {
+	epoch := p.EpochAt(e.Time)
+	return &held{Event: e, policy: p, epoch: epoch, deadline: epoch.Deadline(p.Window), found: -1}
+}
+
 // follow is a canary's life and death.
 func (c *Canaries) follow(ctx context.Context, p *retention.Policy, e Event) {
-	epoch := p.EpochAt(e.Time)
-	h := &held{Event: e, policy: p, epoch: epoch, deadline: epoch.Deadline(p.Window), found: -1}
+	h := hold(p, e)
 	sent := time.Now()
 	if err := c.d.Send(ctx, e); err != nil {
 		if ctx.Err() == nil {
@@ -44,6 +48,11 @@ func (c *Canaries) follow(ctx context.Context, p *retention.Policy, e Event) {
 	}
 	c.metrics.sent.WithLabelValues("sent").Inc()
 	c.seek(ctx, h, sent)
+	c.await(ctx, h)
+}
+
+// await keeps what can be kept of a living canary, and tries it when it is dead.
+func (c *Canaries) await(ctx context.Context, h *held) {
 	c.keep(ctx, h)
 	defer c.release(h)
 	if sleep(ctx, time.Until(h.deadline.Add(c.config.Grace))) {
@@ -126,7 +135,10 @@ func (c *Canaries) release(h *held) {
 }
 
 // wrap is the encapsulated frame key that belongs to a frame.
-func (h *held) wrap(f *seal.Frame) []byte {
+func (h *held) wrap(f *store.Evidence) []byte {
+	if f.Wrap.Encapsulated != nil {
+		return f.Wrap.Encapsulated
+	}
 	for _, copied := range h.copies {
 		if wrap := copied.Wrap(f.Place.Key, f.Writer); wrap != nil {
 			return wrap
@@ -135,12 +147,14 @@ func (h *held) wrap(f *seal.Frame) []byte {
 	return nil
 }
 
-// places are where the frames were.
+// places are where the frames were stored.
 func (h *held) places() []seal.Place {
 	var places []seal.Place
 	for _, f := range h.frames {
-		if !slices.Contains(places, f.Place) {
-			places = append(places, f.Place)
+		place := f.Place
+		place.View = place.View.Stored()
+		if !slices.Contains(places, place) {
+			places = append(places, place)
 		}
 	}
 	return places

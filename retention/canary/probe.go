@@ -11,6 +11,7 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/seal"
+	"mayfly/retention/store"
 )
 
 // How often a probe is repeated where somebody has not answered.
@@ -151,7 +152,7 @@ func (a *attempt) read(id seal.KeyID, private seal.PrivateKey) {
 		if err != nil {
 			continue
 		}
-		if _, err := reader.Open(f); err == nil {
+		if _, err := reader.Open(&f.Frame); err == nil {
 			a.fail(receipts.FailureRead)
 		}
 	}
@@ -161,11 +162,11 @@ func (a *attempt) read(id seal.KeyID, private seal.PrivateKey) {
 func (a *attempt) caches(ctx context.Context) {
 	frames := a.frames
 	if len(frames) == 0 {
-		frames = []seal.Frame{{Place: seal.Place{Epoch: a.epoch}}} // asks for keys alone
+		frames = []store.Evidence{{Frame: seal.Frame{Place: seal.Place{Epoch: a.epoch}}}} // asks for keys alone
 	}
 	ask := func(probe func(f *seal.Frame, wrap []byte) (holds, opens bool, err error)) {
 		for i := range frames {
-			holds, opens, err := probe(&frames[i], a.wrap(&frames[i]))
+			holds, opens, err := probe(&frames[i].Frame, a.wrap(&frames[i]))
 			switch {
 			case errors.Is(err, keyring.ErrAlive):
 				holds = true // it takes the epoch for a living one

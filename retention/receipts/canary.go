@@ -36,7 +36,7 @@ type Canary struct {
 	Epoch      retention.Epoch
 	Deadline   time.Time
 	At         time.Time // when it was tried
-	Found      int64     // milliseconds from sending until it was found in both views; -1: never
+	Found      int64     // milliseconds from sending until who tries it found it in both views; -1: never
 	Frames     int64     // sealed frames kept from before the deadline
 	Keys       int64     // wrapped private keys kept from before, and found after
 	Nodes      int64     // keyring nodes that answered

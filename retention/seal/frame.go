@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"mayfly/retention"
@@ -67,6 +68,14 @@ type Frame struct {
 
 // Bytes is the frame as it is stored; the caller must not change it.
 func (f *Frame) Bytes() []byte { return f.bytes }
+
+// Clone is the frame with bytes of its own: those of a stored one are part of a whole
+// answer of Redis.
+func (f *Frame) Clone() Frame {
+	clone := *f
+	clone.bytes = bytes.Clone(f.bytes)
+	return clone
+}
 
 // Length is how many bytes the payload and its tag have.
 func (f *Frame) Length() int { return len(f.bytes) - f.body }

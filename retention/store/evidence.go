@@ -12,16 +12,26 @@ import (
 	"mayfly/retention/seal"
 )
 
-// Evidence gives the sealed frames of an epoch that hold a record that q asks
-// for, as anybody with the data Redis could have copied them. It opens frames to
-// find the right ones, and hands none of their content out.
-func (r *Reader) Evidence(ctx context.Context, epoch retention.Epoch, q Query) ([]seal.Frame, error) {
+// Evidence is something sealed that holds a record, as anybody could have copied it
+// who has the data Redis, or Kafka.
+type Evidence struct {
+	seal.Frame
+	// Wrap has the frame key of what was sealed at the edge, as it lies in Kafka beside
+	// it. What ingest has sealed has its frame key in the keyring, and none here.
+	Wrap seal.Wrap
+}
+
+// Evidence gives what is sealed of the records of an epoch that q asks for, in
+// frames: of what was sealed at the edge both the segment that Kafka has and the
+// frame around it. It opens frames to find the right ones, and hands none of their
+// content out.
+func (r *Reader) Evidence(ctx context.Context, epoch retention.Epoch, q Query) ([]Evidence, error) {
 	s := &search{Reader: r, query: q, found: map[record.ID]hit{}}
 	keys, err := r.keys.Keys(ctx, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("gathering evidence: %w", err)
 	}
-	var evidence []seal.Frame
+	var evidence []Evidence
 	for _, key := range keys {
 		view, shards := layoutOf(key.Public).shardsOf(q)
 		places := make([]seal.Place, len(shards))
@@ -32,25 +42,69 @@ func (r *Reader) Evidence(ctx context.Context, epoch retention.Epoch, q Query) (
 		if err != nil {
 			return nil, fmt.Errorf("gathering evidence: %w", err)
 		}
-		for _, f := range slices.Concat(chunks...) {
-			payload, err := s.openFrame(ctx, key, &f)
-			if err != nil {
-				continue
-			}
-			holds := s.holds(key, f.Place.View, payload)
-			clear(payload)
-			if !holds {
-				continue
-			}
-			// A copy of its own: the frame's bytes are part of a whole answer of Redis.
-			kept, err := seal.ParseFrame(f.Place, bytes.Clone(f.Bytes()))
-			if err != nil {
-				return nil, fmt.Errorf("gathering evidence: %w", err)
-			}
-			evidence = append(evidence, kept)
+		for _, frames := range chunks {
+			evidence = append(evidence, s.evidence(ctx, key, frames)...)
 		}
 	}
 	return evidence, nil
+}
+
+// evidence is that of one chunk. What does not open proves nothing.
+func (s *search) evidence(ctx context.Context, key *keyring.Key, frames []seal.Frame) (evidence []Evidence) {
+	edge := &segments{}
+	var around []*seal.Frame // the frame of each row of edge
+	for i := range frames {
+		f := &frames[i]
+		payload, err := s.openFrame(ctx, key, f)
+		if err != nil {
+			continue
+		}
+		if isEdge(payload) { // sealed, and kept until all wraps of the chunk are known
+			_ = edge.add(payload)
+			for len(around) < len(edge.rows) {
+				around = append(around, f)
+			}
+			continue
+		}
+		if s.holds(key, f.Place.View, payload) {
+			evidence = append(evidence, Evidence{Frame: f.Clone()})
+		}
+		clear(payload)
+	}
+	var last *seal.Frame
+	for i, row := range edge.rows {
+		segment, ok := s.segment(key, around[i].Place, edge.wraps[row.wrap], row.segment)
+		if !ok {
+			continue
+		}
+		evidence = append(evidence, segment)
+		if around[i] != last {
+			evidence = append(evidence, Evidence{Frame: around[i].Clone()})
+			last = around[i]
+		}
+	}
+	return evidence
+}
+
+// segment is one that was sealed at the edge; false where it does not hold what is
+// asked for.
+func (s *search) segment(key *keyring.Key, place seal.Place, wrap seal.Wrap, sealed []byte) (Evidence, bool) {
+	place.View = place.View.AtEdge()
+	frame, err := seal.ParseSegment(place, wrap.Writer, sealed)
+	if err != nil {
+		return Evidence{}, false
+	}
+	reader, err := s.keys.EdgeReader(key, wrap)
+	if err != nil {
+		return Evidence{}, false
+	}
+	payload, err := reader.Open(&frame)
+	if err != nil {
+		return Evidence{}, false
+	}
+	defer clear(payload)
+	wrap.Encapsulated = bytes.Clone(wrap.Encapsulated)
+	return Evidence{Frame: frame, Wrap: wrap}, s.holds(key, place.View.Stored(), payload)
 }
 
 // holds reports whether a frame's payload has a record that is asked for, or

@@ -6,10 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"mayfly/pipeline/event"
-	"mayfly/pipeline/kafkain"
 	"mayfly/retention/canary"
 	"mayfly/retention/record"
 	"mayfly/retention/warden"
@@ -34,13 +30,14 @@ func (p *Process) newCanaries() error {
 	if err := p.Config.Validate("kafka", "fields"); err != nil {
 		return fmt.Errorf("canary.ranges: canaries go through Kafka: %w", err)
 	}
-	sender, err := newCanarySender(p.Config.Kafka, p.Config.Fields)
+	sender, err := p.newCanarySender()
 	if err != nil {
 		return err
 	}
 	p.canarySender = sender
 	p.canaries, err = canary.New(p.Config.Canary, canary.Dependencies{
-		Policies: p.Config.Policies, Topics: p.Config.Kafka.Topics, Key: p.canaryKey, Send: sender.send,
+		Policies: p.Config.Policies, Topics: p.Config.Kafka.Topics, Key: p.canaryKey,
+		Send: sender.send, Active: p.Warden.Active,
 		Log: p.reader, Keyring: p.Keyring, KEK: p.KEK, Cache: p.opener, Receipts: p.receipts,
 		Logger: p.log, Registerer: p.Registry,
 	})
@@ -72,45 +69,3 @@ func (p *Process) probe() http.Handler {
 	}
 	return canary.Handler(p.canaryKey, p.opener)
 }
-
-// canarySender writes canaries to Kafka as any producer would: one event a
-// message, in the shape that the topic has.
-type canarySender struct {
-	client *kgo.Client
-	writer *event.Writer
-}
-
-// newCanarySender connects to nothing yet.
-func newCanarySender(config kafkain.Config, fields event.FieldMap) (*canarySender, error) {
-	writer, err := event.NewWriter(fields)
-	if err != nil {
-		return nil, err
-	}
-	options, err := kafkain.ClientOptions(config)
-	if err != nil {
-		return nil, err
-	}
-	client, err := kgo.NewClient(append(options, kgo.SeedBrokers(config.Brokers...), kgo.RecordDeliveryTimeout(30*time.Second))...)
-	if err != nil {
-		return nil, fmt.Errorf("configuring the canaries' Kafka client: %w", err)
-	}
-	return &canarySender{client, writer}, nil
-}
-
-func (s *canarySender) send(ctx context.Context, e canary.Event) error {
-	text, err := s.writer.Write(&event.Event{
-		Time: e.Time.UnixMilli(), Account: e.Account, Address: e.Address,
-		Ports: record.Ports{First: e.Port, Last: e.Port, Known: true},
-		Kind:  e.Fields["event"], Server: e.Fields["server"], Transport: e.Fields["transport"],
-		Client: e.Fields["client"], Outcome: e.Fields["outcome"], RTT: -1,
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.client.ProduceSync(ctx, &kgo.Record{Topic: e.Topic, Value: text}).FirstErr(); err != nil {
-		return fmt.Errorf("writing to Kafka: %w", err)
-	}
-	return nil
-}
-
-func (s *canarySender) close() { s.client.Close() }

@@ -86,7 +86,7 @@ type Process struct {
 	observer *observer // where there is no desk
 
 	canaryKey    *canary.Key // nil where there are no canaries
-	canarySender *canarySender
+	canarySender canarySender
 	canaries     *canary.Canaries
 
 	witnesses *witness.Witnesses // of the receipts
@@ -326,6 +326,7 @@ func (p *Process) Run(ctx context.Context) error {
 	}
 	if p.canaries != nil {
 		g.Go(func() error { return p.canaries.Run(ctx) })
+		g.Go(func() error { return p.canarySender.run(ctx) })
 	}
 	if p.mirror != nil {
 		g.Go(func() error { return p.mirror.Run(ctx) })
