@@ -148,6 +148,7 @@ func (k *Keyring) mint(ctx context.Context, epoch retention.Epoch, deadline time
 		if err != nil {
 			return nil, err
 		}
+		contents.precede(&d.public)
 		contents[partPublic][d.public.ID.String()] = d.public.marshal()
 		contents[partPrivate][d.public.ID.String()] = d.private
 	}
@@ -195,6 +196,15 @@ func (k *Keyring) draw(epoch retention.Epoch, deadline time.Time, kek KEK,
 	d.announced = true
 	k.drawn.Store(epoch, d)
 	return d, nil
+}
+
+// precede makes a key the newest, whatever the clocks of those said who minted the
+// others: writers seal to the newest, and only this one can be opened.
+func (c Contents) precede(key *Public) {
+	publics, err := c.publics(key.Epoch)
+	if err == nil && len(publics) > 0 && !key.Minted.After(publics[0].Minted) {
+		key.Minted = publics[0].Minted.Add(time.Millisecond)
+	}
 }
 
 // Shorten brings the keys of an epoch forward to deadline where theirs is later:

@@ -42,7 +42,8 @@ type Node interface {
 	// Fetch reads one part of an epoch; nothing there is an empty map.
 	Fetch(ctx context.Context, epoch retention.Epoch, part Part) (map[string][]byte, error)
 	// Destroy deletes the epoch and raises the purged-through mark to it, in one
-	// atomic step. The mark is kept for keepMark. Destroying twice is no error.
+	// atomic step. The mark is kept for keepMark, or for as long as it was to be
+	// before, where that is longer. Destroying twice is no error.
 	Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error
 	// Lives tells of epochs, in their order, for how long they live here, and the
 	// node's clock, in one exchange. It reads nothing that is secret.

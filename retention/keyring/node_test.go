@@ -128,6 +128,29 @@ func conform(t *testing.T, n keyring.Node) {
 	expect("the mark never falls", n.Publish(ctx, at(1), later, key), keyring.ErrDestroyed)
 }
 
+// A warden restores a mark without knowing for how long the purge wanted it kept.
+func TestAMarkIsKeptForAsLongAsAnybodyAsked(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	client := redistest.Start(t).Client(t)
+	n := keyring.NewRedisNode("r", client)
+	epoch := retention.Epoch{Policy: "p", Start: 0, Length: 1000}
+	for _, step := range []struct{ keep, want time.Duration }{
+		{time.Hour, time.Hour}, {time.Minute, time.Hour}, {2 * time.Hour, 2 * time.Hour},
+	} {
+		if err := n.Destroy(ctx, epoch, step.keep); err != nil {
+			t.Fatal(err)
+		}
+		names, err := client.Keys(ctx, "*").Result()
+		if err != nil || len(names) != 1 {
+			t.Fatalf("keys %q, %v", names, err)
+		}
+		if left := client.PTTL(ctx, names[0]).Val(); left > step.want || left < step.want-10*time.Second {
+			t.Errorf("kept for %v more, it is gone in %v, not %v", step.keep, left, step.want)
+		}
+	}
+}
+
 func TestRedisNodeExpiry(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

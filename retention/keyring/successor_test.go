@@ -2,11 +2,13 @@ package keyring
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"mayfly/retention"
@@ -59,6 +61,51 @@ func TestAnAnnouncedKeyIsOfferedAgain(t *testing.T) {
 			t.Fatalf("after a loss %d keys were announced; minted %+v, %v", len(announced), keys, err)
 		}
 	})
+}
+
+// A key that nobody can open was minted by a warden whose clock was ahead, and lives
+// on. Writers go by the newest, which must be the one that was minted since.
+func TestAKeyThatOpensPrecedesAllThatDoNot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		node := NewMemoryNode("a")
+		ring, _ := New(&hasty{MemoryNode: node, by: time.Minute})
+		epoch := minute.EpochAt(time.Now())
+		if err := mint(t, ring, testKEK(), epoch); err != nil {
+			t.Fatal(err)
+		}
+		other, err := NewMemoryKEK(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring, _ = New(node)
+		if err := mint(t, ring, other, epoch); err != nil {
+			t.Fatal(err)
+		}
+		keys, err := ring.Public(t.Context(), epoch)
+		if err != nil || len(keys) != 2 {
+			t.Fatal(len(keys), err)
+		}
+		opener := NewOpener(ring, other, zap.NewNop())
+		opened, err := opener.Keys(t.Context(), epoch)
+		if err != nil || len(opened) != 1 || opened[0].ID != keys[0].ID {
+			t.Errorf("writers seal to a key that nobody can open (%v)", err)
+		}
+	})
+}
+
+// hasty is a node to which a warden publishes whose clock is ahead.
+type hasty struct {
+	*MemoryNode
+	by time.Duration
+}
+
+func (h *hasty) Publish(ctx context.Context, e retention.Epoch, deadline time.Time, c Contents) error {
+	for _, entry := range c[partPublic] {
+		minted := binary.BigEndian.Uint64(entry[1:])
+		binary.BigEndian.PutUint64(entry[1:], minted+uint64(h.by.Milliseconds()))
+	}
+	return h.MemoryNode.Publish(ctx, e, deadline, c)
 }
 
 type refusing struct {

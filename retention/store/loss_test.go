@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -94,8 +95,7 @@ func TestWritersLeaveAKeyThatNobodyOpens(t *testing.T) {
 		y.kek, _ = keyring.NewMemoryKEK(time.Now())
 		y.opener = keyring.NewOpener(y.ring, y.kek, zap.NewNop())
 		y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
-		time.Sleep(time.Millisecond) // of keys minted in the same one, neither is the newer
-		y.mint(t)                    // the warden's repair
+		y.mint(t) // the warden's repair
 		written, batches := y.events(1, 200)
 		y.write(t, batches) // acknowledged, and read by nobody ever
 		a, err := y.reader.Find(context.Background(), all)
@@ -410,6 +410,39 @@ func TestALookUpByAWrongClockIsIncomplete(t *testing.T) {
 		}
 		if a, err := reader.Find(context.Background(), all); err != nil || a.Complete {
 			t.Errorf("complete although this machine is an hour ahead (%v)", err)
+		}
+	})
+}
+
+// stamped is a node whose keys say that they were minted later than they were.
+type stamped struct {
+	*keyring.MemoryNode
+	by time.Duration
+}
+
+func (s stamped) Publish(ctx context.Context, epoch retention.Epoch, deadline time.Time, c keyring.Contents) error {
+	for _, entry := range c["public"] {
+		binary.BigEndian.PutUint64(entry[1:], binary.BigEndian.Uint64(entry[1:])+uint64(s.by.Milliseconds()))
+	}
+	return s.MemoryNode.Publish(ctx, epoch, deadline, c)
+}
+
+// The directory is lost, and the key was minted by a warden whose clock is ahead: it
+// is not one that has only just been minted.
+func TestALostDirectoryIsNoticedWhoeverMinted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newSystem(t, store.NewMemory())
+		y.ring, _ = keyring.New(stamped{y.node, time.Hour})
+		y.writer = store.NewWriter(y.ring, y.store)
+		y.mint(t)
+		_, batches := y.events(1, 10)
+		y.write(t, batches)
+		time.Sleep(5 * time.Second)
+		emptied := store.NewMemory()
+		reader := store.NewReader(retention.Policies{y.policy}, y.opener, emptied)
+		if a, err := reader.Find(t.Context(), all); err != nil || a.Complete {
+			t.Errorf("everything that was stored is lost, and the answer of %d records is complete (%v)", len(a.Records), err)
 		}
 	})
 }

@@ -266,7 +266,7 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 		if !deadline.After(time.Now()) {
 			continue
 		}
-		if d.Keys[key.ID] == 0 && time.Since(key.Minted) > settling {
+		if d.Keys[key.ID] == 0 && time.Since(key.Minted).Abs() > settling { // minted later than now: by a clock that is ahead
 			s.incomplete() // the directory is lost, and with it who has written
 		}
 		view, shards := layoutOf(key.Public).shardsOf(s.query)

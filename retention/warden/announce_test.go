@@ -14,10 +14,14 @@ import (
 // ledger is receipts that only count.
 type ledger struct {
 	Receipts
-	entries []receipts.Entry
+	entries   []receipts.Entry
+	recording func() // or nil
 }
 
 func (l *ledger) Record(_ context.Context, entries ...receipts.Entry) error {
+	if l.recording != nil {
+		l.recording()
+	}
 	l.entries = append(l.entries, entries...)
 	return nil
 }
@@ -39,6 +43,24 @@ func TestNoKeyIsAnnouncedAfterTheEnd(t *testing.T) {
 		if err := w.announce(t.Context(), s, key); !errors.Is(err, keyring.ErrDestroyed) || len(log.entries) > 0 {
 			t.Errorf("%s: %v, %d entries", name, err, len(log.entries))
 		}
+	}
+}
+
+// An epoch may be over and forgotten before a slow log has taken its key.
+func TestAnEpochIsForgottenWhileItsKeyIsAnnounced(t *testing.T) {
+	t.Parallel()
+	key := keyring.Public{Epoch: retention.Epoch{Policy: "p", Length: 1000}, Deadline: time.Unix(10, 0), Shards: 1}
+	log := &ledger{}
+	w := &Warden{config: DefaultConfig(), d: Dependencies{Receipts: log}, epochs: map[retention.Epoch]*Status{}}
+	s := w.status(key.Epoch, key.Deadline)
+	log.recording = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		s.Purged = true
+		delete(w.epochs, key.Epoch) // as standbys do
+	}
+	if err := w.announce(t.Context(), s, key); err != nil || s.account.announcing != 0 || len(log.entries) != 1 {
+		t.Errorf("%v, %d being announced, %d entries", err, s.account.announcing, len(log.entries))
 	}
 }
 

@@ -2,7 +2,6 @@ package warden
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -80,10 +79,5 @@ func (w *Warden) by(epoch retention.Epoch) (deadline time.Time, named bool) {
 
 // over reports whether an epoch has ended by the log, or by a node's purged-through mark.
 func (w *Warden) over(ctx context.Context, epoch retention.Epoch) bool {
-	if w.d.Receipts != nil && slices.ContainsFunc(w.d.Receipts.Marks(), func(mark retention.Epoch) bool {
-		return mark.Policy == epoch.Policy && mark.Length == epoch.Length && epoch.Start <= mark.Start
-	}) {
-		return true
-	}
-	return w.d.Keyring.Purged(ctx, epoch)
+	return w.ended()(epoch) || w.d.Keyring.Purged(ctx, epoch)
 }

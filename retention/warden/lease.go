@@ -132,10 +132,13 @@ func (w *Warden) allowance() time.Duration {
 
 // standBy keeps the list of epochs, and verifies that what is due is gone.
 func (w *Warden) standBy(ctx context.Context, now time.Time) error {
+	ended := w.ended() // it may live by a longer window, and its end is written only once
 	for i := range w.d.Policies {
 		p := &w.d.Policies[i]
 		for _, epoch := range p.Live(now) {
-			w.status(epoch, epoch.Deadline(p.Window))
+			if !ended(epoch) {
+				w.status(epoch, epoch.Deadline(p.Window))
+			}
 		}
 	}
 	var errs []error

@@ -3,6 +3,7 @@ package warden_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -199,5 +200,40 @@ func TestAStandbyPurgesWhatTheActiveOneCannot(t *testing.T) {
 		}
 		p.standby.stop()
 		p.active.stop()
+	})
+}
+
+// The active one is lost with every key that it minted and with what was stored. The
+// other has not announced them, but has seen them.
+func TestASuccessorRemembersItsPredecessorsKeys(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		time.Sleep(policy.Window + policy.Epoch/2)
+		for _, c := range p.cords {
+			c.cut.Store(true)
+		}
+		p.active.stop()
+		lost := policy.Live(time.Now())
+		p.standby.a.Lose()
+		p.standby.b.Lose()
+		for _, epoch := range lost {
+			if err := p.standby.store.Memory.Unlink(t.Context(), epoch, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * policy.Epoch)
+		synctest.Wait()
+		for _, epoch := range policy.Live(time.Now()) {
+			keys, err := p.standby.ring.Public(t.Context(), epoch)
+			if err != nil || len(keys) != 1 {
+				t.Fatalf("epoch %v has %d keys, %v", epoch, len(keys), err)
+			}
+			if was := slices.Contains(lost, epoch); keys[0].Successor != was {
+				t.Errorf("epoch %v had a key: %v; the present one says %v", epoch, was, keys[0].Successor)
+			}
+		}
+		p.standby.stop()
 	})
 }

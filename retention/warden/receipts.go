@@ -96,9 +96,27 @@ func (w *Warden) term(epoch retention.Epoch, window time.Duration, now time.Time
 	return deadline, living
 }
 
-// had reports whether an epoch had a key, by the log.
+// had reports whether an epoch had a key: by the log, or one that another warden
+// minted and this one has seen, which is in the other's log alone.
 func (w *Warden) had(epoch retention.Epoch) bool {
-	return w.d.Receipts != nil && w.d.Receipts.Had(epoch)
+	w.mu.Lock()
+	s := w.epochs[epoch]
+	seen := s != nil && len(s.keys) > 0
+	w.mu.Unlock()
+	return seen || w.d.Receipts != nil && w.d.Receipts.Had(epoch)
+}
+
+// ended gives what tells which epochs are over by the log: at or below its marks.
+func (w *Warden) ended() func(retention.Epoch) bool {
+	var marks []retention.Epoch
+	if w.d.Receipts != nil {
+		marks = w.d.Receipts.Marks()
+	}
+	return func(epoch retention.Epoch) bool {
+		return slices.ContainsFunc(marks, func(mark retention.Epoch) bool {
+			return mark.Policy == epoch.Policy && mark.Length == epoch.Length && epoch.Start <= mark.Start
+		})
+	}
 }
 
 // markLife is how long a node keeps a purged-through mark at least. The window may

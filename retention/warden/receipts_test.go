@@ -367,3 +367,30 @@ func TestALengthenedWindowReachesWhatBeginsLater(t *testing.T) {
 		})
 	}
 }
+
+// As above, after a kill: the lease has not been given back, so the warden stands by for a
+// while, and must not take in what its own log has ended.
+func TestAStandbyKeepsToItsLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p, log := written(t, dir)
+		time.Sleep(2 * policy.Window)
+		p.stop()
+		longer := policy
+		longer.Window = 4 * policy.Window
+		for _, node := range []*keyring.MemoryNode{p.a, p.b} {
+			if _, _, err := node.Lease(t.Context(), "killed", 5*time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.runWith(t, longer)
+		time.Sleep(2 * longer.Window)
+		synctest.Wait()
+		p.stop()
+		// What came due while nobody had the lease is late.
+		if r := audited(t, dir, log); found(r) != "" && found(r) != audit.Late {
+			t.Error(r.Findings)
+		}
+	})
+}

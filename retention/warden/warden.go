@@ -232,12 +232,16 @@ func (w *Warden) look(s *Status) Status {
 	return seen
 }
 
-// saw remembers the keys of an epoch.
+// saw remembers the keys of an epoch, unless that was forgotten meanwhile: a key that
+// took so long to announce is owed by the log.
 func (w *Warden) saw(epoch retention.Epoch, keys []keyring.Public) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	s := w.epochs[epoch]
+	if s == nil {
+		return
+	}
 	for _, key := range keys {
-		s := w.epochs[epoch]
 		if !slices.ContainsFunc(s.keys, func(k keyring.Public) bool { return k.ID == key.ID }) {
 			s.keys = append(s.keys, key)
 		}
