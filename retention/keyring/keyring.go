@@ -137,6 +137,7 @@ func (k *Keyring) MintKnowing(ctx context.Context, epoch retention.Epoch, deadli
 func (k *Keyring) mint(ctx context.Context, epoch retention.Epoch, deadline time.Time, kek KEK,
 	had func() bool, shards func() uint32, announce func(Public) error,
 ) ([]Public, error) {
+	before := had() // and then look: what is seen in between is no loss
 	contents, err := k.contents(ctx, epoch)
 	if err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func (k *Keyring) mint(ctx context.Context, epoch retention.Epoch, deadline time
 	if contents.opens(epoch, kek) {
 		k.drawn.Delete(epoch)
 	} else {
-		d, err := k.draw(epoch, deadline, kek, had, shards, announce)
+		d, err := k.draw(epoch, deadline, kek, before, shards, announce)
 		if err != nil {
 			return nil, err
 		}
@@ -173,13 +174,12 @@ type drawn struct {
 // no node took, is offered again: were another drawn, the first, which may be logged
 // already, would look like one that was lost.
 func (k *Keyring) draw(epoch retention.Epoch, deadline time.Time, kek KEK,
-	had func() bool, shards func() uint32, announce func(Public) error,
+	successor bool, shards func() uint32, announce func(Public) error,
 ) (drawn, error) {
 	var d drawn
 	if before, again := k.drawn.Load(epoch); again {
 		d = before.(drawn)
 	} else {
-		successor := had()
 		var err error
 		if d.public, d.private, err = newEntry(epoch, deadline, shards(), kek); err != nil {
 			return drawn{}, err
