@@ -30,6 +30,7 @@ type Decoder struct {
 	found   uint32  // bit per field that was there and not null
 	portEnd uint16  // set when found has it
 	fault   Refusal // the first field that was refused; what follows is still checked
+	shapes  shape   // of all strings that were read
 }
 
 // NewDecoder compiles the field map. Its errors name the setting.
@@ -63,24 +64,32 @@ func (d *Decoder) decode(value []byte, e *Event) Refusal {
 		return Tombstone
 	case len(value) > MaxSize:
 		return TooLarge
-	case !utf8.Valid(value):
-		return BadUTF8
 	}
 	d.data, d.event = value, e
-	d.text, d.found, d.fault = d.text[:0], 0, Accepted
+	d.text, d.found, d.fault, d.shapes = d.text[:0], 0, Accepted, 0
 	d.keys.reset()
+	refusal := d.message()
+	// All that was accepted was looked at: where it is ASCII there is nothing to check.
+	if (refusal != Accepted || d.shapes&unusual != 0) && !utf8.Valid(value) {
+		return BadUTF8
+	}
+	return refusal
+}
+
+// message reads the message, which may not be UTF-8.
+func (d *Decoder) message() Refusal {
 	i := d.space(0)
-	if i == len(value) {
+	if i == len(d.data) {
 		return Empty
 	}
-	if value[i] != '{' {
+	if d.data[i] != '{' {
 		return NotJSON
 	}
 	i, refusal := d.object(d.root, i, 1)
 	switch {
 	case refusal != Accepted:
 		return refusal
-	case d.space(i) != len(value):
+	case d.space(i) != len(d.data):
 		return NotJSON
 	case d.fault != Accepted:
 		return d.fault
@@ -142,10 +151,16 @@ func (d *Decoder) object(n *node, i, depth int) (int, Refusal) {
 	last := 0 // number of the key before, counting from 1; 0: none; negative: one that does not matter
 	for begin := true; ; begin = false {
 		if n == d.root && last >= 0 {
-			if m, end := d.guess(last, i); m != nil && seen&m.bit == 0 {
+			if g := d.guess(last, i); g != nil && seen&g.member.bit == 0 {
+				m := g.member
 				seen |= m.bit
 				var refusal Refusal
-				if i, refusal = d.member(m, d.space(end), depth); refusal != Accepted {
+				if i += g.length; g.quoted {
+					i, refusal = d.string(m, i)
+				} else {
+					i, refusal = d.member(m, d.space(i), depth)
+				}
+				if refusal != Accepted {
 					return i, refusal
 				}
 				last = m.number
@@ -192,7 +207,11 @@ func (d *Decoder) key(n *node, i int, object uint64, seen *uint16) (m *member, v
 	if end < 0 {
 		return nil, i, shape.refusal()
 	}
-	key := d.resolve(start, end, shape)
+	d.shapes |= shape
+	key := d.data[start:end]
+	if shape&escaped != 0 {
+		key = d.resolve(key)
+	}
 	if n != nil {
 		m = n.lookup(key)
 	}
@@ -224,12 +243,7 @@ func (d *Decoder) member(m *member, i, depth int) (int, Refusal) {
 		}
 		return d.value(i, depth) // no object, so the fields below are absent
 	case c == '"':
-		end, shape := scanString(d.data, i+1)
-		if end < 0 {
-			return i, shape.refusal()
-		}
-		d.setText(m.field, view(d.resolve(i+1, end, shape)), shape)
-		return end + 1, Accepted
+		return d.string(m, i+1)
 	case c == '-' || c-'0' <= 9:
 		end, whole := scanNumber(d.data, i)
 		if end < 0 {
@@ -243,6 +257,21 @@ func (d *Decoder) member(m *member, i, depth int) (int, Refusal) {
 	return d.value(i, depth)
 }
 
+// string reads the string of m whose first character is at i.
+func (d *Decoder) string(m *member, i int) (int, Refusal) {
+	end, shape := scanString(d.data, i)
+	if end < 0 {
+		return i, shape.refusal()
+	}
+	d.shapes |= shape
+	text := d.data[i:end]
+	if shape&escaped != 0 {
+		text = d.resolve(text)
+	}
+	d.setText(m.field, view(text), shape)
+	return end + 1, Accepted
+}
+
 // value checks a value at i that is not kept and gives the place behind it.
 func (d *Decoder) value(i, depth int) (int, Refusal) {
 	switch c := d.at(i); {
@@ -251,6 +280,7 @@ func (d *Decoder) value(i, depth int) (int, Refusal) {
 		if end < 0 {
 			return i, shape.refusal()
 		}
+		d.shapes |= shape
 		return end + 1, Accepted
 	case c == '{':
 		return d.object(nil, i, depth+1)

@@ -58,6 +58,26 @@ func TestDecodeManyEscapes(t *testing.T) {
 	same(t, event.Event{Time: 1, Account: "aé", Address: ip(t, "::1"), Session: "/s", Server: "s", Kind: "connect", Outcome: "ok", RTT: -1}, e)
 }
 
+// Strings are looked at for bytes that are not ASCII as they are read: all of them.
+func TestBytesThatAreNoUTF8AreRefusedInEveryString(t *testing.T) {
+	t.Parallel()
+	const whole = `{"time":1,"account":"ada~","ip":"::1","session":"s~","other~":{"inner~":["text~",{"a~":"b~"}]},"server":"w~"}`
+	d := decoder(t, nil)
+	for at := range whole {
+		if whole[at] != '~' {
+			continue
+		}
+		for text, want := range map[string]event.Refusal{"\xc3": event.BadUTF8, "\xc3\xa9": event.Accepted} {
+			value := strings.ReplaceAll(whole[:at], "~", "") + text + strings.ReplaceAll(whole[at+1:], "~", "")
+			for range 2 { // the second time, keys are known by what stood there
+				if got := d.Decode([]byte(value), &event.Event{}); got != want {
+					t.Errorf("%q: refusal %q, want %q", value, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestDuplicateAmongMany(t *testing.T) {
 	t.Parallel()
 	d := decoder(t, nil)

@@ -1,8 +1,10 @@
 package event
 
 import (
+	"encoding/binary"
 	"strconv"
 	"time"
+	"unsafe"
 )
 
 // Years 1 to 9999, in Unix milliseconds.
@@ -14,23 +16,28 @@ const (
 // dates remembers the date that was read last: the next one is mostly the same,
 // and counting its days takes half of what reading a time takes.
 type dates struct {
-	text string // YYYY-MM-DD; its bytes are the decoder's own
+	low  uint64 // YYYY-MM-; 0: none was read yet
+	high uint16 // DD
 	days int64  // since 1970
-	own  [10]byte
 }
 
 // parseInstant reads an RFC 3339 time and gives Unix milliseconds, rounded down.
 // It takes what time.Parse takes with time.RFC3339, less its leniencies (a
 // comma before the fraction, an hour of one digit, an offset of a day).
 func (d *dates) parseInstant(s string) (int64, bool) {
-	if len(s) < len("2006-01-02T15:04:05Z") || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+	if len(s) < len("2006-01-02T15:04:05Z") || s[10] != 'T' {
 		return 0, false
 	}
-	if d.text != s[:10] && !d.read(s) {
-		return 0, false
+	b := unsafe.Slice(unsafe.StringData(s), len(s)) // is only read
+	low, high := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint16(b[8:])
+	if low != d.low || high != d.high || low == 0 {
+		if !d.read(s) {
+			return 0, false
+		}
+		d.low, d.high = low, high
 	}
-	hour, minute, second := two(s, 11), two(s, 14), two(s, 17)
-	if hour > 23 || minute > 59 || second > 59 {
+	clock, ok := parseClock(binary.LittleEndian.Uint64(b[11:]))
+	if !ok {
 		return 0, false
 	}
 	fraction, rest, ok := parseFraction(s[19:])
@@ -41,9 +48,25 @@ func (d *dates) parseInstant(s string) (int64, bool) {
 	if !ok {
 		return 0, false
 	}
-	seconds := d.days*86400 + int64(hour*3600+minute*60+second) - offset
-	ms := seconds*1000 + fraction
+	ms := (d.days*86400+clock-offset)*1000 + fraction
 	return ms, minInstant <= ms && ms <= maxInstant
+}
+
+// parseClock reads hh:mm:ss, the first character being the lowest byte: seconds.
+func parseClock(text uint64) (int64, bool) {
+	const (
+		zeros = '0' | '0'<<8 | ':'<<16 | '0'<<24 | '0'<<32 | ':'<<40 | '0'<<48 | '0'<<56
+		most  = 9 | 9<<8 | 9<<24 | 9<<32 | 9<<48 | 9<<56
+		upper = 0x8080808080808080
+	)
+	digits := text ^ zeros // '0' and ':' differ in more than the bits of a digit
+	// Of bytes below 0x80 a sum does not reach the next, and its upper bit says that one is more than most.
+	if (digits|(digits+(upper-upper>>7-most)))&upper != 0 {
+		return 0, false
+	}
+	pairs := digits*10 + digits>>8 // each in its tens' byte: at most 99, so that none reaches the next
+	hour, minute, second := pairs&0xff, pairs>>24&0xff, pairs>>48&0xff
+	return int64(hour*3600 + minute*60 + second), hour < 24 && minute < 60 && second < 60
 }
 
 // read reads the date that s begins with.
@@ -57,8 +80,6 @@ func (d *dates) read(s string) bool {
 		return false
 	}
 	d.days = daysSince1970(year, month, day)
-	copy(d.own[:], s)
-	d.text = view(d.own[:])
 	return true
 }
 

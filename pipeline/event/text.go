@@ -27,8 +27,8 @@ func (s shape) refusal() Refusal {
 }
 
 // scanString reads a JSON string whose first character is at i and gives the
-// place of its closing quote, or −1 for what is not a string. The bytes are
-// known to be UTF-8.
+// place of its closing quote, or −1 for what is not a string. Whether its bytes
+// are UTF-8 is for others to say.
 func scanString(data []byte, i int) (int, shape) {
 	var s shape
 	for {
@@ -59,25 +59,35 @@ func scanString(data []byte, i int) (int, shape) {
 }
 
 // printable gives the first place at or after i with a byte that is not
-// printable ASCII, or is a quote or a backslash: eight bytes at a time. A borrow
-// or carry can only mark bytes behind one that is marked rightly, so that the
-// first mark is exact.
+// printable ASCII, or is a quote or a backslash: sixteen bytes at a time, without a
+// branch on where in them it is, as nobody could foretell that.
 func printable(data []byte, i int) int {
-	const (
-		ones = 0x0101010101010101
-		high = 0x80 * ones
-	)
-	for ; i+8 <= len(data); i += 8 {
-		x := binary.LittleEndian.Uint64(data[i:])
-		ascii := (x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)
-		if mark := ((ascii &^ x) | x | (x + ones)) & high; mark != 0 {
-			return i + bits.TrailingZeros64(mark)/8
+	for ; i+16 <= len(data); i += 16 {
+		low, high := marks(binary.LittleEndian.Uint64(data[i:])), marks(binary.LittleEndian.Uint64(data[i+8:]))
+		if low|high != 0 {
+			at, behind := bits.TrailingZeros64(low), 64+bits.TrailingZeros64(high)
+			if low == 0 {
+				at = behind
+			}
+			return i + at/8
 		}
 	}
 	for i < len(data) && data[i] >= ' ' && data[i] < 0x7f && data[i] != '"' && data[i] != '\\' {
 		i++
 	}
 	return i
+}
+
+// marks sets the upper bit of each of eight bytes that is not printable ASCII, or
+// is a quote or a backslash. A borrow or carry can only mark bytes behind one that
+// is marked rightly, so that the first mark is exact.
+func marks(x uint64) uint64 {
+	const (
+		ones = 0x0101010101010101
+		high = 0x80 * ones
+	)
+	ascii := (x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)
+	return ((ascii &^ x) | x | (x + ones)) & high
 }
 
 // escapeLen is the length of the escape that s begins with, a surrogate pair
@@ -123,13 +133,10 @@ func hex4(s []byte) rune {
 	return r
 }
 
-// resolve gives the text of the string that scanString found at data[from:to].
-func (d *Decoder) resolve(from, to int, s shape) []byte {
-	if s&escaped == 0 {
-		return d.data[from:to]
-	}
+// resolve gives the text of a string with escapes that scanString found.
+func (d *Decoder) resolve(s []byte) []byte {
 	start := len(d.text)
-	d.text = appendUnescaped(d.text, d.data[from:to])
+	d.text = appendUnescaped(d.text, s)
 	return d.text[start:]
 }
 

@@ -30,9 +30,12 @@ func Parse(s string) (Address, error) {
 	if len(s) > 64 {
 		return Address{}, ErrSyntax
 	}
-	ip, err := netip.ParseAddr(s)
-	if err != nil {
-		return Address{}, ErrSyntax
+	ip, ok := parse6(s)
+	if !ok {
+		var err error
+		if ip, err = netip.ParseAddr(s); err != nil {
+			return Address{}, ErrSyntax
+		}
 	}
 	return From(ip)
 }
