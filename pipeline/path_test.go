@@ -21,7 +21,7 @@ import (
 // use as well the least of many rounds says most: it is what is reported, in
 // nanoseconds an event, for the two halves of the way.
 func BenchmarkPath(b *testing.B) {
-	const events, shards, partitions, perBatch = 12_500, 56, 8, 500 // an eighth of a second of 100,000 a second
+	const events, shards, partitions, perBatch = 240_000, 900, 8, 500
 	policy := retention.Policy{Name: "day", Window: 24 * time.Hour, Epoch: 15 * time.Minute}
 	log := store.NewMemory()
 	ring, err := keyring.New(keyring.NewMemoryNode("a"))

@@ -40,8 +40,10 @@ type Encoder struct {
 	tails                     []byte
 	few                       few
 	dictionary                *dictionary
-	column, values            []string
+	columns                   [len(stringColumns)][]string // of all rows; of no length where all are empty
+	values                    []string
 	places, symbols           []byte
+	looked                    int       // see gather
 	codes                     [256]byte // of the symbols
 }
 
@@ -67,19 +69,64 @@ func (e *Encoder) Append(dst []byte, records []Record, pick []uint32) []byte {
 // AppendRows encodes records after dst. Their offsets should ascend within a
 // partition's run; they do in the order of reading. len(rows) is 1 to MaxRows.
 func (e *Encoder) AppendRows(dst []byte, rows []*Record) []byte {
+	e.gather(rows)
 	dst = append(dst, formatRecords)
 	dst = binary.AppendUvarint(dst, uint64(len(rows)))
 	dst = e.appendAddresses(dst, rows)
-	dst = e.appendStrings(dst, rows, stringColumns[0])
+	dst = e.appendStrings(dst, e.columns[0])
 	dst = e.appendIDs(dst, rows)
 	dst = e.appendTimes(dst, rows)
 	dst = e.appendPorts(dst, rows)
-	for _, field := range stringColumns[1:] {
-		dst = e.appendStrings(dst, rows, field)
+	for _, column := range e.columns[1:] {
+		dst = e.appendStrings(dst, column)
 	}
 	clear(e.values[:cap(e.values)]) // the frame's accounts are not to linger here
-	clear(e.column[:cap(e.column)])
+	for _, column := range e.columns {
+		clear(column)
+	}
 	return dst
+}
+
+// gather fills e.columns. The rows of a shard, and their texts, lie scattered over
+// all that ingest holds, and waiting for memory is most of what encoding them takes.
+// So it begins with loops that look at each line of memory, and don't need the answer
+// for the next row: the processor then waits for many at once. Sealing 240,000 events
+// in 900 shards took 0.48 µs of each without, and 0.32 with.
+func (e *Encoder) gather(rows []*Record) {
+	looked, others := 0, 0
+	for _, r := range rows {
+		looked += int(r.ID.Offset) + len(r.Account)
+		others |= len(r.Transport) | len(r.Client) | len(r.Outcome)
+	}
+	filled := len(e.columns)
+	if others == 0 { // as ever where no policy keeps them
+		filled -= 3
+	}
+	for i := range e.columns {
+		if e.columns[i] = e.columns[i][:0]; i < filled {
+			resize(&e.columns[i], len(rows))
+			e.columns[i] = e.columns[i][:len(rows)]
+		}
+	}
+	accounts, events, sessions, servers := e.columns[0], e.columns[1], e.columns[2], e.columns[3]
+	for i, r := range rows {
+		accounts[i], events[i], sessions[i], servers[i] = r.Account, r.Event, r.Session, r.Server
+	}
+	for i, account := range accounts {
+		if account != "" {
+			looked += int(account[0])
+		}
+		if session := sessions[i]; session != "" {
+			looked += int(session[0])
+		}
+	}
+	if others != 0 {
+		transports, clients, outcomes := e.columns[4], e.columns[5], e.columns[6]
+		for i, r := range rows {
+			transports[i], clients[i], outcomes[i] = r.Transport, r.Client, r.Outcome
+		}
+	}
+	e.looked = looked // else the compiler would leave all looking out
 }
 
 func (e *Encoder) appendIDs(dst []byte, rows []*Record) []byte {

@@ -31,6 +31,9 @@ func appendInts(dst []byte, values []uint64) []byte {
 	width, exceptions := packedWidth(values, least, most)
 	dst = append(dst, byte(width))
 	dst = binary.AppendUvarint(dst, uint64(exceptions))
+	if width == 0 && exceptions == 0 {
+		return dst
+	}
 	p := bitPacker{dst: dst}
 	for _, v := range values {
 		p.add((v-least)&(1<<width-1), width)

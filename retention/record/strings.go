@@ -13,10 +13,10 @@ const (
 	stringsPacked  = 3 // values of few symbols, a few bits per symbol; tried before plain
 )
 
-func (e *Encoder) appendStrings(dst []byte, rows []*Record, field func(*Record) *string) []byte {
-	column := resize(&e.column, len(rows)) // a record is 200 bytes: they are looked at once
-	for i, r := range rows {
-		column[i] = *field(r)
+// appendStrings writes a column; one of no length is of rows that are all empty.
+func (e *Encoder) appendStrings(dst []byte, column []string) []byte {
+	if len(column) == 0 {
+		return appendString(append(dst, stringsSame), "")
 	}
 	if e.buildDictionary(column) {
 		if len(e.values) == 1 {
