@@ -178,7 +178,8 @@ func (g *generation) flush() error {
 		g.metrics.flush.Observe(time.Since(began).Seconds())
 	}
 	if g.held.why == nil {
-		g.positions.reach(reached, time.Now())
+		now := time.Now()
+		g.writer.Note(now, g.positions.reach(reached, now))
 	}
 	return nil
 }
@@ -228,6 +229,9 @@ func (g *generation) verify() error {
 // made up for by the next.
 func (g *generation) commit(until time.Time) {
 	offsets, through := g.positions.due(until)
+	if through > 0 { // before Kafka is told: a commit whose answer is lost may be one
+		g.writer.Settle(g.positions.history[through-1].when)
+	}
 	if len(offsets) > 0 {
 		if err := g.kafka.Commit(offsets); err != nil {
 			if g.refused.worthSaying(time.Now(), false) {
@@ -237,9 +241,6 @@ func (g *generation) commit(until time.Time) {
 		}
 		g.refused = backoff{}
 	}
-	if through > 0 {
-		g.writer.Settle(g.positions.history[through-1].when)
-	}
 	g.positions.commit(offsets, through)
 	g.makeGood()
 }
@@ -247,7 +248,12 @@ func (g *generation) commit(until time.Time) {
 // replaced rewinds because the servers may have lost what was not committed.
 func (g *generation) replaced(why string) {
 	g.writer.Disown()
-	g.lost = g.positions.reached()
+	if g.lost == nil {
+		g.lost = map[kafkain.Partition]int64{}
+	}
+	for partition, offset := range g.positions.reached() { // what an earlier one has lost may not be stored again yet
+		g.lost[partition] = max(g.lost[partition], offset)
+	}
 	g.rewind(why, nil)
 }
 
@@ -275,11 +281,13 @@ func (g *generation) rewind(why string, err error) {
 	g.kafka.Rewind()
 }
 
-func (p *positions) reach(offsets map[kafkain.Partition]int64, now time.Time) {
+// reach tells whether it has kept this instead of the one before.
+func (p *positions) reach(offsets map[kafkain.Partition]int64, now time.Time) (instead bool) {
 	if n := len(p.history); n > 1 && now.Sub(p.history[n-2].when) < historyStep {
-		p.history = p.history[:n-1]
+		p.history, instead = p.history[:n-1], true
 	}
 	p.history = append(p.history, storedAt{now, offsets})
+	return instead
 }
 
 // reached is how far everything was stored, committed or not.

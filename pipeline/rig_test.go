@@ -198,6 +198,8 @@ type log struct {
 	rewinds   int
 	handled   int   // records that Handle has returned for
 	refusal   error // of commits
+	deaf      bool  // answers to commits are lost
+	hidden    int64 // offsets from this one on can't be read; 0: all can
 	grown     chan struct{}
 }
 
@@ -224,6 +226,15 @@ func (l *log) writeAt(n int32, stamp time.Time, value []byte) {
 	defer l.mu.Unlock()
 	p := partition(n)
 	l.records[p] = append(l.records[p], kafkain.Record{Offset: int64(len(l.records[p])), Stamp: stamp.UnixMilli(), Value: value})
+	close(l.grown)
+	l.grown = make(chan struct{})
+}
+
+// hide keeps the offsets from one on from being read, until hide(0).
+func (l *log) hide(from int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hidden = from
 	close(l.grown)
 	l.grown = make(chan struct{})
 }
@@ -261,6 +272,9 @@ func (l *log) read(ctx context.Context, h kafkain.Handler, p kafkain.Partition, 
 		end := int64(len(l.records[p]))
 		next := min(offset+int64(l.batch), end)
 		cut := offset > end
+		if l.hidden > 0 && !cut {
+			next = max(offset, min(next, l.hidden))
+		}
 		var records []kafkain.Record
 		if !cut {
 			records = slices.Clone(l.records[p][offset:next])
@@ -318,6 +332,9 @@ func (g *group) Commit(offsets map[kafkain.Partition]int64) error {
 		g.log.committed[p] = offset
 	}
 	g.log.commits = append(g.log.commits, time.Now())
+	if g.log.deaf {
+		return errAway
+	}
 	return nil
 }
 

@@ -22,9 +22,6 @@ type claim struct {
 	frames  [2][]uint64 // by view and shard
 }
 
-// claimStep keeps the history short: a commit is no finer.
-const claimStep = 500 * time.Millisecond
-
 // written is how many frames of a view and shard it claims.
 func (c claim) written(view seal.View, shard uint32) uint64 {
 	if of := c.frames[slices.Index(seal.Views, view)]; of != nil {
@@ -33,11 +30,21 @@ func (c claim) written(view seal.View, shard uint32) uint64 {
 	return 0
 }
 
-// note remembers what has been stored by now.
-func (s *sealer) note(now time.Time) {
-	if n := len(s.claims); n > 1 && now.Sub(s.claims[n-2].when) < claimStep {
-		s.claims = s.claims[:n-1]
+// Note remembers that all that was appended is stored by now; instead of what it was
+// told last, where that was an instant that Settle is not going to name.
+func (w *Writer) Note(now time.Time, instead bool) {
+	for s := range w.each {
+		if n := len(s.claims); instead && n > 0 && s.claims[n-1].when.Equal(w.noted) {
+			s.claims = s.claims[:n-1]
+		}
+		if n := len(s.claims); n == 0 || s.claims[n-1].records < s.records {
+			s.note(now)
+		}
 	}
+	w.noted = now
+}
+
+func (s *sealer) note(now time.Time) {
 	c := claim{when: now, records: s.records}
 	for v, view := range seal.Views {
 		c.frames[v] = make([]uint64, s.key.Shards)
@@ -61,8 +68,8 @@ func (s *sealer) settled(until time.Time) claim {
 	return s.claims[0]
 }
 
-// Settle says that the offsets of all that was stored at or before a time are
-// committed: it is not read again.
+// Settle says that all that was stored by a time, one of those noted, is not read
+// again, or has been stored for so long that no failover loses it.
 func (w *Writer) Settle(until time.Time) {
 	for s := range w.each {
 		s.settled(until)

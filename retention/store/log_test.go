@@ -106,6 +106,7 @@ func (y *system) write(t testing.TB, batches []store.Batch) {
 	}
 	for attempt := 0; ; attempt++ {
 		if err = y.writer.Append(context.Background(), sealed); err == nil {
+			y.writer.Note(time.Now(), false)
 			return
 		}
 		if attempt == 100 {

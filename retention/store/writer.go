@@ -62,7 +62,8 @@ type Writer struct {
 	edge    map[edgeKey]*edgeSealer
 	pending bool // a sealed batch is not appended yet
 
-	committed time.Time // what was stored until then is not read again
+	noted     time.Time // by the latest Note
+	committed time.Time // by the latest Settle
 	disowned  []withdrawal
 	encoder   record.Encoder
 	plan      plan
@@ -192,7 +193,6 @@ func (w *Writer) Append(ctx context.Context, sealed *Sealed) error {
 				}
 				return err
 			}
-			g.sealer.note(time.Now())
 		} else {
 			sealed.Stored -= g.records
 			sealed.Expired += g.records
