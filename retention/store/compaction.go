@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"mayfly/retention/address"
 	"mayfly/retention/record"
 	"mayfly/retention/record/cold"
 	"mayfly/retention/seal"
@@ -155,7 +154,7 @@ func (w *compaction) takeBlock(i int, sealed []byte) error {
 	}
 	defer clear(payload)
 	if w.unit.Place.View == seal.ByAddress {
-		w.records, err = w.decoder.Append(w.records[:0], payload, w.base.head.Clock, func(address.Address, string) bool { return true })
+		w.records, err = w.decoder.Append(w.records[:0], payload, w.base.head.Clock, cold.Subject{})
 		if err != nil {
 			return err
 		}

@@ -9,8 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"mayfly/retention/address"
-	"mayfly/retention/record"
 	"mayfly/retention/record/cold"
 	"mayfly/retention/seal"
 )
@@ -116,15 +114,13 @@ func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
 			return err
 		}
 	}
-	selection := record.Selection{Prefix: s.query.Prefix, Account: s.query.Account}
+	subject := cold.Subject{Prefix: s.query.Prefix, Account: s.query.Account}
 	decoders := sync.Pool{New: func() any { return &cold.Decoder{} }} // scratch of 300 kB each
 	return s.blocks(ctx, rows, func(w wanted, payload []byte) error {
 		d := decoders.Get().(*cold.Decoder) //nolint:errcheck // nothing else is in it
 		defer decoders.Put(d)
 		d.Rows = 0
-		records, err := d.Append(nil, payload, w.chunk.generation.head.Clock, func(a address.Address, account string) bool {
-			return selection.Matches(&record.Record{Address: a, Account: account})
-		})
+		records, err := d.Append(nil, payload, w.chunk.generation.head.Clock, subject)
 		s.touch(d.Rows)
 		s.keep(records, w.chunk)
 		return err

@@ -1,6 +1,9 @@
 package cold
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // bitWriter appends bits to out, the lowest bit of a byte first.
 type bitWriter struct {
@@ -28,6 +31,12 @@ func (w *bitWriter) flag(set bool) {
 	}
 }
 
+func (w *bitWriter) flags(set []bool) {
+	for _, s := range set {
+		w.flag(s)
+	}
+}
+
 // finish fills the last byte with zeros and gives all that was written.
 func (w *bitWriter) finish() []byte {
 	for written := uint(0); written < w.filled; written += 8 {
@@ -37,55 +46,85 @@ func (w *bitWriter) finish() []byte {
 	return w.out
 }
 
-// bitReader reads what a bitWriter wrote. The first error sticks: callers read on
-// with zeros and look at failed once.
+// bitReader reads what a bitWriter wrote: numbers one after the other, columns from any
+// place. The first error sticks: callers read on with zeros and look at failed once.
 type bitReader struct {
-	rest    []byte
-	pending uint64
-	filled  uint
-	failed  bool
+	in     []byte
+	at     int // the next bit
+	failed bool
 }
 
-// fill brings at least 32 bits into pending, as long as there are any.
-func (r *bitReader) fill() {
-	if len(r.rest) >= 8 {
-		r.pending |= binary.LittleEndian.Uint64(r.rest) << r.filled
-		taken := (63 - r.filled) / 8
-		r.rest = r.rest[taken:]
-		r.filled += 8 * taken
-		return
-	}
-	for r.filled <= 56 && len(r.rest) > 0 {
-		r.pending |= uint64(r.rest[0]) << r.filled
-		r.rest = r.rest[1:]
-		r.filled += 8
-	}
-}
+// left is how many bits follow.
+func (r *bitReader) left() int { return 8*len(r.in) - r.at }
 
 // take reads width bits, at most 64.
 func (r *bitReader) take(width uint) uint64 {
-	if width > 32 {
-		low := r.take(32)
-		return low | r.take(width-32)<<32
+	if int(width) > r.left() {
+		r.fail()
+		return 0
 	}
-	if r.filled < width {
-		r.fill()
-		if r.filled < width {
-			r.fail()
-			return 0
+	v := r.peek(r.at, width)
+	r.at += int(width)
+	return v
+}
+
+// peek gives the width bits, at most 64, at a place; zeros for what is behind the end.
+func (r *bitReader) peek(at int, width uint) uint64 {
+	i, shift := at/8, uint(at%8)
+	if i+9 > len(r.in) {
+		return r.peekEnd(at, width)
+	}
+	v := binary.LittleEndian.Uint64(r.in[i:]) >> shift
+	if width+shift > 64 {
+		v |= uint64(r.in[i+8]) << (64 - shift)
+	}
+	return v & (1<<width - 1)
+}
+
+func (r *bitReader) peekEnd(at int, width uint) (v uint64) {
+	for i := range uint64(9) {
+		if place := at/8 + int(i); place < len(r.in) {
+			if by := int(8*i) - at%8; by < 0 {
+				v |= uint64(r.in[place]) >> -by
+			} else {
+				v |= uint64(r.in[place]) << by
+			}
 		}
 	}
-	v := r.pending & (1<<width - 1)
-	r.pending >>= width
-	r.filled -= width
-	return v
+	return v & (1<<width - 1)
 }
 
 func (r *bitReader) flag() bool { return r.take(1) == 1 }
 
-func (r *bitReader) fail() { r.failed, r.rest, r.pending, r.filled = true, nil, 0, 0 }
+// skip gives the place of the next n bits, and goes behind them.
+func (r *bitReader) skip(n int) (at int) {
+	if n < 0 || n > r.left() {
+		r.fail()
+		return 0
+	}
+	r.at += n
+	return r.at - n
+}
+
+func (r *bitReader) fail() { r.failed, r.in, r.at = true, nil, 0 }
 
 // finish reports whether all was read, but for zeros in the last byte.
 func (r *bitReader) finish() bool {
-	return !r.failed && len(r.rest) == 0 && r.filled < 8 && r.pending == 0
+	return !r.failed && r.left() < 8 && r.peek(r.at, 7) == 0
+}
+
+// bitmap is a column of flags.
+type bitmap struct{ at, n int }
+
+func (r *bitReader) bitmap(n int) bitmap { return bitmap{r.skip(n), n} }
+
+// get gives flag i.
+func (r *bitReader) get(b bitmap, i int) bool { return r.peek(b.at+i, 1) == 1 }
+
+// rank is how many of the first n flags are set: a word at a time.
+func (r *bitReader) rank(b bitmap, n int) (set int) {
+	for i := 0; i < n; i += 64 {
+		set += bits.OnesCount64(r.peek(b.at+i, uint(min(n-i, 64))))
+	}
+	return set
 }

@@ -16,6 +16,7 @@ type Encoder struct {
 	groups []int // the first row of each, and the end
 	column []uint64
 	more   []uint64
+	flags  []bool
 	texts  []string
 	known  map[string]int
 	words  []wordPlace // of the words of in
@@ -170,7 +171,7 @@ func (e *Encoder) index(value string) (number int, isNew bool) {
 
 func (e *Encoder) putAccounts() {
 	clear(e.known)
-	e.texts, e.column = e.texts[:0], e.column[:0]
+	e.texts, e.column, e.flags = e.texts[:0], e.column[:0], e.flags[:0]
 	last := ""
 	for g, row := range e.groups[:len(e.groups)-1] {
 		account := e.in.accountOf(&e.rows[row])
@@ -181,31 +182,31 @@ func (e *Encoder) putAccounts() {
 			continue
 		}
 		number, isNew := e.index(account)
-		e.w.flag(isNew)
+		e.flags = append(e.flags, isNew)
 		if !isNew {
 			e.column = append(e.column, uint64(number))
 		}
 	}
+	e.w.flags(e.flags)
 	e.w.numbers(e.column)
 	e.w.texts(e.texts)
 }
 
 func (e *Encoder) putSessions() {
-	e.texts = e.texts[:0]
+	e.texts, e.flags = e.texts[:0], e.flags[:0]
 	last := ""
-	for g, row := range e.groups[:len(e.groups)-1] {
+	for _, row := range e.groups[:len(e.groups)-1] {
 		session := e.in.sessionOf(&e.rows[row])
-		switch {
-		case session == "":
-			e.w.put(3, 2)
-		case g > 0 && session == last:
-			e.w.put(1, 2)
-		default:
-			e.w.put(0, 1)
+		isNew := session != "" && session != last
+		e.w.flag(isNew)
+		if isNew {
 			e.texts = append(e.texts, session)
+			last = session
+		} else {
+			e.flags = append(e.flags, session == "")
 		}
-		last = session
 	}
+	e.w.flags(e.flags)
 	e.w.texts(e.texts)
 }
 

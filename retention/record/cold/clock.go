@@ -120,7 +120,7 @@ func (c *Clock) append(w *bitWriter) {
 
 func (r *bitReader) clock() *Clock {
 	c := &Clock{}
-	n := r.count(min(MaxPartitions, 8*len(r.rest)+64))
+	n := r.count(min(MaxPartitions, r.left()+64))
 	var topic [16]byte
 	for i := range n {
 		if r.flag() {

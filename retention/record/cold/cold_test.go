@@ -98,8 +98,6 @@ func sorted(tb testing.TB, records []record.Record) (*Rows, []uint32) {
 	return rows, rows.Sort()
 }
 
-func everything(address.Address, string) bool { return true }
-
 var exact = cmp.Options{
 	cmp.Comparer(func(a, b address.Address) bool { return a == b }),
 	cmp.Comparer(func(a, b record.Record) bool { return a == b }),
@@ -111,7 +109,7 @@ func TestABlockGivesBackWhatWentIn(t *testing.T) {
 	var d Decoder
 	for n := 1; n < 2000; n += 61 {
 		payload, want, clock := encode(t, &e, sessions(uint64(n), n))
-		back, err := d.Append(nil, payload, clock, everything)
+		back, err := d.Append(nil, payload, clock, Subject{})
 		if err != nil {
 			t.Fatalf("%d rows: %v", n, err)
 		}
@@ -125,21 +123,53 @@ func TestABlockGivesBackWhatWentIn(t *testing.T) {
 	}
 }
 
-func TestABlockGivesOnlyWhatIsKept(t *testing.T) {
+// What a decoder reads of a block for a subject is what is the subject's among all of it.
+func TestABlockGivesTheSubjectsRecords(t *testing.T) {
 	t.Parallel()
-	payload, rows, clock := encode(t, new(Encoder), sessions(1, 1500))
-	wanted := rows[700]
-	keep := func(a address.Address, account string) bool { return a == wanted.Address && account == wanted.Account }
+	var e Encoder
+	var d Decoder
+	for seed, n := range []int{1, 2, 30, 400, 1500} {
+		payload, rows, clock := encode(t, &e, sessions(uint64(seed), n))
+		for _, of := range subjects(rows) {
+			if diff := compareWithFilter(&d, payload, rows, clock, of); diff != "" {
+				t.Fatalf("%d rows: %s", n, diff)
+			}
+		}
+	}
+}
+
+// subjects are those that records have, prefixes around them, and others.
+func subjects(of []record.Record) []Subject {
+	all := []Subject{
+		{}, {Account: "nobody"}, {Prefix: netip.MustParsePrefix("0.0.0.0/0")}, {Prefix: netip.MustParsePrefix("::/0")},
+		{Prefix: netip.MustParsePrefix("0.0.0.0/32")}, {Prefix: netip.MustParsePrefix("255.255.255.255/32")}, {Prefix: netip.MustParsePrefix("ffff::/16")},
+	}
+	for i := 0; i < len(of); i += 1 + len(of)/16 {
+		ip := of[i].Address.Reveal()
+		all = append(all, Subject{Account: of[i].Account})
+		for bits := ip.BitLen(); bits >= 0; bits -= 1 + bits/6 {
+			prefix, _ := ip.Prefix(bits)
+			all = append(all, Subject{Prefix: prefix}, Subject{Prefix: netip.PrefixFrom(ip, bits)})
+		}
+	}
+	return all
+}
+
+// compareWithFilter says in what the decoder differs from a filter of rows, which are
+// those of the block.
+func compareWithFilter(d *Decoder, payload []byte, rows []record.Record, clock *Clock, of Subject) string {
 	var want []record.Record
 	for _, r := range rows {
-		if keep(r.Address, r.Account) {
+		if of.Account != "" && r.Account == of.Account || of.Account == "" && (!of.Prefix.IsValid() || of.Prefix.Contains(r.Address.Reveal())) {
 			want = append(want, r)
 		}
 	}
-	got, err := new(Decoder).Append(nil, payload, clock, keep)
-	if err != nil || !cmp.Equal(want, got, exact) {
-		t.Fatalf("%d rows, want %d, %v", len(got), len(want), err)
+	before := d.Rows
+	got, err := d.Append(nil, payload, clock, of)
+	if err != nil || !slices.Equal(want, got) || d.Rows != before+len(rows) {
+		return fmt.Sprintf("account %v, prefix of %d bits: %d records, want %d, %v", of.Account != "", of.Prefix.Bits(), len(got), len(want), err)
 	}
+	return ""
 }
 
 func TestSortDropsRepeats(t *testing.T) {
@@ -204,7 +234,7 @@ func TestRowsRefuseLongTexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, order, clock), head.Clock, everything)
+	back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, order, clock), head.Clock, Subject{})
 	if err != nil || len(back) != len(records) {
 		t.Fatalf("%d records of %d, %v", len(back), len(records), err)
 	}
@@ -301,9 +331,12 @@ func TestUUIDsTakeTheirRandomBits(t *testing.T) {
 	if most := 1000*122/8 + 100; size > most {
 		t.Fatalf("1000 UUIDs take %d bytes, want at most %d", size, most)
 	}
-	reader := bitReader{rest: w.out}
-	if back := reader.texts(len(ids)); !slices.Equal(back, ids) {
-		t.Fatal("they come back otherwise")
+	reader, column := bitReader{in: w.out}, texts{}
+	reader.texts(&column, len(ids))
+	for i, id := range ids {
+		if string(reader.appendText(nil, &column, i)) != id || reader.find(&column, id) != i {
+			t.Fatal("they come back otherwise")
+		}
 	}
 }
 
@@ -325,7 +358,9 @@ func FuzzBlock(f *testing.F) {
 		if again, err := DecodeHead(h.Append(nil)); err != nil || !slices.Equal(again.Blocks, h.Blocks) || !slices.Equal(again.Covered, h.Covered) {
 			t.Fatalf("a head that decodes does not survive encoding: %v", err)
 		}
-		records, err := new(Decoder).Append(nil, payload, h.Clock, everything)
+		_, _ = new(Decoder).Append(nil, payload, h.Clock, Subject{Prefix: netip.MustParsePrefix("192.0.2.0/30")})
+		_, _ = new(Decoder).Append(nil, payload, h.Clock, Subject{Account: "account-3"})
+		records, err := new(Decoder).Append(nil, payload, h.Clock, Subject{})
 		if err != nil {
 			return
 		}
@@ -333,13 +368,18 @@ func FuzzBlock(f *testing.F) {
 			return
 		}
 		payload, want, clock := encode(t, new(Encoder), records)
-		back, err := new(Decoder).Append(nil, payload, clock, everything)
+		back, err := new(Decoder).Append(nil, payload, clock, Subject{})
 		if err != nil || len(back) != len(want) {
 			t.Fatalf("what decodes does not survive encoding: %d of %d, %v", len(back), len(want), err)
 		}
 		for i := range back {
 			if back[i] != want[i] {
 				t.Fatal("a record comes back otherwise")
+			}
+		}
+		for _, of := range subjects(want) {
+			if diff := compareWithFilter(new(Decoder), payload, want, clock, of); diff != "" {
+				t.Fatal(diff)
 			}
 		}
 	})
@@ -374,11 +414,11 @@ func BenchmarkBlock(b *testing.B) {
 		perRow(b)
 	})
 	b.Run("find", func(b *testing.B) {
-		wanted := records[700].Address
+		wanted := Subject{Prefix: netip.PrefixFrom(records[700].Address.Reveal(), 32)}
 		var dst []record.Record
 		b.ReportAllocs()
 		for b.Loop() {
-			dst, _ = d.Append(dst[:0], payload, clock, func(a address.Address, _ string) bool { return a == wanted })
+			dst, _ = d.Append(dst[:0], payload, clock, wanted)
 		}
 		perRow(b)
 	})
@@ -386,7 +426,7 @@ func BenchmarkBlock(b *testing.B) {
 		var dst []record.Record
 		b.ReportAllocs()
 		for b.Loop() {
-			dst, _ = d.Append(dst[:0], payload, clock, everything)
+			dst, _ = d.Append(dst[:0], payload, clock, Subject{})
 		}
 		perRow(b)
 	})

@@ -1,361 +1,162 @@
 package cold
 
 import (
-	"encoding/binary"
 	"net/netip"
-	"slices"
+	"unsafe"
 
-	"mayfly/retention/address"
 	"mayfly/retention/record"
 )
 
+// Subject is whose records are wanted: those of addresses in Prefix, those of Account,
+// or, where neither is set, all.
+type Subject struct {
+	Prefix  netip.Prefix
+	Account string
+}
+
 // Decoder reads blocks. It keeps scratch space between calls, so use one per
 // goroutine.
+//
+// It reads of each column hardly more than the subject's values: a look-up of one address
+// in 95 blocks of 1,500 rows takes 1.8 ms of CPU so, and took 18 when all columns were
+// decoded. What is malformed in the rest may go unnoticed: a block was opened with its
+// seal, so nobody but a compactor has written it.
 type Decoder struct {
-	r      bitReader
-	groups []record.Record // what their rows have in common
-	counts []uint64        // rows of each group
-	column []uint64
-	more   []uint64
+	r       bitReader
+	l       layout
+	clock   *Clock
+	uppers  []uint64 // of all addresses
+	sizes   []uint64 // of all ports
+	starts  []uint64 // the first group of each address, as far as they are wanted, and the end
+	rows    []uint64 // the first row of each group, likewise
+	runs    []run
+	groups  []record.Record // of a run: what rows have in common
+	columns [6][]uint64     // of a run
+	words   [len(shared)][]string
+	kinds   []kind
+	text    []byte // where the texts of records go
 	// Rows is how many rows were in the blocks that this decoder has read.
 	Rows int
 }
 
-// Append reads a block and appends those of its records to dst whose address and
-// account keep accepts. What it allocates is bounded by MaxRows.
-func (d *Decoder) Append(dst []record.Record, payload []byte, clock *Clock,
-	keep func(address.Address, string) bool,
-) ([]record.Record, error) {
+// run is groups side by side, from and up to.
+type run struct{ from, to int }
+
+// Append reads a block and appends the subject's records to dst. What it
+// allocates is bounded by MaxRows.
+func (d *Decoder) Append(dst []record.Record, payload []byte, clock *Clock, of Subject) ([]record.Record, error) {
 	if len(payload) == 0 || payload[0] != formatVersion {
 		return dst, ErrFormat
 	}
-	d.r = bitReader{rest: payload[1:]}
-	rows, groups := d.r.count(MaxRows), d.r.count(MaxRows)
-	addresses := d.r.count(MaxRows)
-	if d.r.failed || addresses == 0 || groups < addresses || rows < groups {
+	d.r, d.clock = bitReader{in: payload[1:]}, clock
+	defer d.forget()
+	if !d.layout() {
 		return dst, ErrFormat
 	}
-	d.groups = slices.Grow(d.groups[:0], groups)[:groups]
-	clear(d.groups)
-	defer clear(d.groups) // no record is to linger here
-	ips := d.addresses(addresses)
-	if !d.counted(ips, groups, rows) {
-		return dst, ErrFormat
-	}
-	d.accounts()
-	d.sessions()
-	for _, field := range shared {
-		d.shared(field)
-	}
-	d.ports()
-	d.since()
 	from := len(dst)
-	dst = d.rows(dst, rows, clock, keep)
-	if !d.r.finish() {
+	d.find(of)
+	for _, run := range d.runs {
+		d.group(run)
+		dst = d.append(dst, run)
+	}
+	if d.r.failed {
 		clear(dst[from:])
 		return dst[:from], ErrFormat
 	}
-	d.Rows += rows
+	d.Rows += d.l.rows
 	return dst, nil
 }
 
-func (d *Decoder) addresses(n int) []address.Address {
-	four := d.r.count(n)
-	ips := make([]address.Address, 0, n)
-	for part, size := range [2]int{four, n - four} {
-		if size == 0 {
-			continue
-		}
-		value := d.r.number()
-		steps := d.r.numbers(d.column, size-1)
-		if part == 1 {
-			d.more = d.r.numbers(d.more, size)
-		}
-		for i := range size {
-			if i > 0 {
-				value += steps[i-1]
-			}
-			var ip netip.Addr
-			if part == 0 {
-				if value > 1<<32-1 {
-					d.r.fail()
-				}
-				ip = netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(value))))
-			} else {
-				var sixteen [16]byte
-				binary.BigEndian.PutUint64(sixteen[:8], value)
-				binary.BigEndian.PutUint64(sixteen[8:], d.more[i])
-				ip = netip.AddrFrom16(sixteen)
-			}
-			a, err := address.From(ip)
-			if err != nil || part == 1 && a.Reveal().Is4() { // IPv4 in IPv6 has another spelling
-				d.r.fail()
-			}
-			ips = append(ips, a)
-		}
-		d.column = steps
-	}
-	return ips
-}
-
-// counted gives the groups their addresses and finds out how many rows each has.
-func (d *Decoder) counted(ips []address.Address, groups, rows int) bool {
-	d.column = d.r.numbers(d.column, len(ips))
-	d.counts = d.r.numbers(d.counts, groups)
-	next := uint64(0)
-	for i, more := range d.column {
-		if more >= uint64(groups)-next {
-			return false
-		}
-		for range more + 1 {
-			d.groups[next].Address = ips[i]
-			next++
-		}
-	}
-	total := uint64(0)
-	for i := range d.counts {
-		if d.counts[i] >= uint64(rows) {
-			return false
-		}
-		d.counts[i]++
-		total += d.counts[i]
-	}
-	return !d.r.failed && next == uint64(groups) && total == uint64(rows)
-}
-
-const (
-	sameAsBefore = -1
-	newValue     = -2
-)
-
-func (d *Decoder) accounts() {
-	forms := make([]int, len(d.groups))
-	fresh, old := 0, 0
-	for g := range forms {
-		switch {
-		case d.r.flag():
-			forms[g] = sameAsBefore
-		case d.r.flag():
-			forms[g] = newValue
-			fresh++
-		default:
-			forms[g] = old
-			old++
-		}
-	}
-	d.column = d.r.numbers(d.column, old)
-	texts := d.r.texts(fresh)
-	next := 0
-	for g, form := range forms {
-		switch {
-		case form == newValue:
-			d.groups[g].Account = texts[next]
-			next++
-		case form == sameAsBefore && g > 0:
-			d.groups[g].Account = d.groups[g-1].Account
-		case form >= 0 && d.column[form] < uint64(next):
-			d.groups[g].Account = texts[d.column[form]]
-		default:
-			d.r.fail()
-			return
-		}
+// forget leaves nothing of a record behind.
+func (d *Decoder) forget() {
+	d.r, d.clock, d.text = bitReader{}, nil, nil
+	clear(d.uppers)
+	clear(d.groups[:cap(d.groups)])
+	clear(d.kinds)
+	for i := range d.words {
+		clear(d.words[i])
 	}
 }
 
-func (d *Decoder) sessions() {
-	forms := make([]int, len(d.groups))
-	fresh := 0
-	for g := range forms {
-		switch {
-		case !d.r.flag():
-			forms[g] = newValue
-			fresh++
-		case !d.r.flag():
-			forms[g] = sameAsBefore
-		}
+// string reads a text. What is read for one call of Append shares a few pieces of memory.
+func (d *Decoder) string(t *texts, i int) string {
+	size := t.size(i)
+	if size == 0 {
+		return ""
 	}
-	texts := d.r.texts(fresh)
-	for g, form := range forms {
-		switch {
-		case form == newValue:
-			d.groups[g].Session, texts = texts[0], texts[1:]
-		case form == sameAsBefore && g > 0:
-			d.groups[g].Session = d.groups[g-1].Session
-		case form == sameAsBefore:
-			d.r.fail()
-		}
+	if cap(d.text)-len(d.text) < size {
+		d.text = make([]byte, 0, max(size, min(4*cap(d.text), 32<<10), 256))
 	}
+	from := len(d.text)
+	d.text = d.r.appendText(d.text, t, i)
+	return unsafe.String(unsafe.SliceData(d.text[from:]), len(d.text)-from) // nothing else is written there
 }
 
-func (d *Decoder) shared(field func(*record.Record) *string) {
-	texts := d.r.texts(d.r.count(len(d.groups)))
-	d.column = d.r.numbers(d.column, len(d.groups))
-	for g := range d.groups {
-		if d.column[g] >= uint64(len(texts)) {
-			d.r.fail()
-			return
-		}
-		*field(&d.groups[g]) = texts[d.column[g]]
-	}
+// values reads n values of a column from one on into scratch.
+func (d *Decoder) values(scratch int, c *column, from, n int) []uint64 {
+	d.columns[scratch] = resize(d.columns[scratch], n)
+	d.r.read(d.columns[scratch], c, from)
+	return d.columns[scratch]
 }
 
-func (d *Decoder) ports() {
-	same := make([]bool, len(d.groups))
-	other := 0
-	for g := range same {
-		if same[g] = d.r.flag(); !same[g] {
-			other++
-		}
-	}
-	sizes := d.r.few(other)
-	singles, blocks := 0, 0
-	for _, size := range sizes {
-		switch {
-		case size == 1:
-			singles++
-		case size > 1:
-			blocks++
-		}
-	}
-	d.column, d.more = d.r.numbers(d.column, singles), d.r.numbers(d.more, blocks)
-	singlePorts, blockPorts := d.column, d.more
-	for g := range d.groups {
-		if same[g] {
-			if g == 0 {
-				d.r.fail()
-				return
-			}
-			d.groups[g].Ports = d.groups[g-1].Ports
-			continue
-		}
-		size := sizes[0]
-		sizes = sizes[1:]
-		if size == 0 {
-			continue
-		}
-		from := &blockPorts
-		if size == 1 {
-			from = &singlePorts
-		}
-		first := (*from)[0]
-		*from = (*from)[1:]
-		if size > 1<<16 || first > 1<<16-size {
-			d.r.fail()
-			return
-		}
-		d.groups[g].Ports = record.Ports{First: uint16(first), Last: uint16(first + size - 1), Known: true}
-	}
-}
-
-func (r *bitReader) few(n int) []uint64 {
-	if n == 0 {
-		return nil
-	}
-	distinct := r.numbers(nil, r.count(n))
-	values := r.numbers(nil, n)
-	for i, v := range values {
-		if v >= uint64(len(distinct)) {
-			r.fail()
-			return make([]uint64, n)
-		}
-		values[i] = distinct[v]
-	}
-	return values
-}
-
-// since leaves the distance from the first time in Since, which rows resolves, and
-// none where it is not known.
-func (d *Decoder) since() {
-	known := 0
-	for g := range d.groups {
-		if d.r.flag() {
-			d.groups[g].Since = 1
-			known++
-		}
-	}
-	d.column = d.r.numbers(d.column, known)
-	values := d.column
-	for g := range d.groups {
-		if d.groups[g].Since != 0 {
-			d.groups[g].Since, values = int64(values[0]), values[1:]
-		} else {
-			d.groups[g].Since = none
-		}
-	}
-}
-
-const none = -1 << 63 // no zigzag of a time
-
-// rows reads the columns of rows and makes the records that are kept.
-func (d *Decoder) rows(dst []record.Record, n int, clock *Clock, keep func(address.Address, string) bool) []record.Record {
-	kinds := d.kindsOf()
-	kindOf := d.r.numbers(nil, n)
-	firsts := d.r.numbers(nil, len(d.groups))
-	later := d.r.numbers(nil, n-len(d.groups))
-	perGroup := d.r.flag()
-	partitions := n
-	if perGroup {
-		partitions = len(d.groups)
-	}
-	partitionOf := d.r.numbers(nil, partitions)
-	d.column = d.r.numbers(d.column, n)
-	d.more = d.r.numbers(d.more, n)
-	if d.r.failed {
+// append makes the records of a run, whose groups are there.
+func (d *Decoder) append(dst []record.Record, run run) []record.Record {
+	r, l := &d.r, &d.l
+	if r.failed {
 		return dst
 	}
-	row := 0
-	for g := range d.groups {
-		group := &d.groups[g]
-		count := int(d.counts[g])
-		time := int64(firsts[g])
-		since := int64(0)
-		if group.Since != none {
-			since = time - unzigzag(uint64(group.Since))
+	groups, row := run.to-run.from, int(d.rows[run.from])
+	n := int(d.rows[run.to]) - row
+	firsts, later := d.values(0, &l.first, run.from, groups), d.values(1, &l.later, row-run.from, n-groups)
+	which, offsets, index := d.values(2, &l.kinds.which, row, n), d.values(3, &l.ids.offset, row, n), d.values(4, &l.ids.index, row, n)
+	from, partitions := row, n
+	if l.ids.perGroup {
+		from, partitions = run.from, groups
+	}
+	partition := d.values(5, &l.ids.partition, from, partitions)
+	i := 0
+	for g := range groups {
+		time, since := int64(firsts[g]), int64(0)
+		if age := d.groups[g].Since; age != none {
+			since = time - unzigzag(uint64(age))
 		}
-		steps := later[:count-1]
-		later = later[count-1:]
-		if !keep(group.Address, group.Account) {
-			row += count
-			continue
-		}
-		for i := range count {
-			if i > 0 {
-				time += int64(steps[i-1])
+		count := int(d.rows[run.from+g+1] - d.rows[run.from+g])
+		for j := range count {
+			if j > 0 {
+				time += int64(later[0])
+				later = later[1:]
 			}
-			at := row
-			if perGroup {
-				at = g
+			p := partition[min(i, len(partition)-1)]
+			if l.ids.perGroup {
+				p = partition[g]
 			}
-			partition := partitionOf[at]
-			if kindOf[row] >= uint64(len(kinds)) || partition >= uint64(len(clock.partitions)) || d.more[row] > 1<<32-1 {
-				d.r.fail()
+			if p >= uint64(len(d.clock.partitions)) || index[i] > 1<<32-1 || which[i] >= uint64(len(d.kinds)) {
+				r.fail()
 				return dst
 			}
-			k, p := &kinds[kindOf[row]], &clock.partitions[partition]
-			r := *group
-			r.Time, r.Since, r.Event, r.Outcome = time, 0, k.event, k.outcome
-			if k.since {
-				r.Since = since
+			kind, in := d.kind(int(which[i])), &d.clock.partitions[p]
+			of := d.groups[g]
+			of.Time, of.Since, of.Event, of.Outcome = time, 0, kind.event, kind.outcome
+			if kind.since {
+				of.Since = since
 			}
-			r.ID = record.ID{
-				Topic: p.Topic, Partition: p.Number, Index: uint32(d.more[row]),
-				Offset: clock.guess(int(partition), time) + unzigzag(d.column[row]),
+			of.ID = record.ID{
+				Topic: in.Topic, Partition: in.Number, Index: uint32(index[i]),
+				Offset: d.clock.guess(int(p), time) + unzigzag(offsets[i]),
 			}
-			dst = append(dst, r)
-			row++
+			dst = append(dst, of)
+			i++
 		}
 	}
 	return dst
 }
 
-func (d *Decoder) kindsOf() []kind {
-	kinds := make([]kind, d.r.count(MaxRows))
-	for i := range kinds {
-		kinds[i].since = d.r.flag()
+// kind reads a kind once.
+func (d *Decoder) kind(i int) *kind {
+	k := &d.kinds[i]
+	if k.rows == 0 {
+		k.rows, k.since = 1, d.r.get(d.l.kinds.since, i)
+		k.event, k.outcome = d.string(&d.l.kinds.texts, 2*i), d.string(&d.l.kinds.texts, 2*i+1)
 	}
-	texts := d.r.texts(2 * len(kinds))
-	for i := range kinds {
-		kinds[i].event, kinds[i].outcome = texts[2*i], texts[2*i+1]
-	}
-	return kinds
+	return k
 }

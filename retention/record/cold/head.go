@@ -100,7 +100,7 @@ func DecodeHead(payload []byte) (*Head, error) {
 	if len(payload) == 0 || payload[0] != formatVersion || len(payload) > maxHead {
 		return nil, ErrFormat
 	}
-	r := bitReader{rest: payload[1:]}
+	r := bitReader{in: payload[1:]}
 	h := &Head{Generation: r.number(), Rows: r.number()}
 	h.Covered = make([]Cover, r.count(len(payload)/8))
 	for i := range h.Covered {

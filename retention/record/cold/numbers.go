@@ -39,7 +39,8 @@ func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 const longest = 20
 
 // numbers writes a column: 1 bit for the form, then the column in the form that is
-// shorter, widths (value − base) / step, or the Rice code of value − typical.
+// shorter, widths (value − base) / step, or the Rice code of value − typical behind the
+// length of all codes.
 func (w *bitWriter) numbers(values []uint64) {
 	if len(values) == 0 {
 		return
@@ -53,6 +54,7 @@ func (w *bitWriter) numbers(values []uint64) {
 		w.put(1, 1)
 		w.number(typical)
 		w.put(uint64(k), 6)
+		w.number(riceSize(values, typical, k))
 		for _, v := range values {
 			w.rice(zigzag(int64(v-typical)), k)
 		}
@@ -140,6 +142,19 @@ func riceOf(values []uint64, typical uint64) (k uint, size int) {
 	return k, size
 }
 
+// riceSize is how many bits the codes take, so that a reader can leave them out.
+func riceSize(values []uint64, typical uint64, k uint) (size uint64) {
+	for _, v := range values {
+		v = zigzag(int64(v - typical))
+		if ones := v >> k; ones < longest {
+			size += ones + 1 + uint64(k)
+		} else {
+			size += longest + 7 + uint64(bits.Len64(v))
+		}
+	}
+	return size
+}
+
 func (w *bitWriter) rice(v uint64, k uint) {
 	ones := v >> k
 	if ones >= longest {
@@ -153,44 +168,4 @@ func (w *bitWriter) rice(v uint64, k uint) {
 	}
 	w.put(1<<ones-1, uint(ones)+1)
 	w.put(v, k)
-}
-
-// numbers reads a column of n values into dst.
-func (r *bitReader) numbers(dst []uint64, n int) []uint64 {
-	dst = slices.Grow(dst[:0], n)[:n]
-	if n == 0 {
-		return dst
-	}
-	if r.flag() {
-		typical, k := r.number(), uint(r.take(6))
-		for i := range dst {
-			dst[i] = typical + uint64(unzigzag(r.rice(k)))
-		}
-		return dst
-	}
-	base, step, width := r.number(), r.number()+1, uint(r.take(7))
-	if width > 64 {
-		r.fail()
-	}
-	if r.failed {
-		clear(dst)
-		return dst
-	}
-	for i := range dst {
-		dst[i] = base + step*r.take(width)
-	}
-	return dst
-}
-
-func (r *bitReader) rice(k uint) uint64 {
-	if r.filled < longest+1 {
-		r.fill()
-	}
-	ones := uint(bits.TrailingZeros64(^r.pending))
-	if ones >= longest {
-		r.take(longest)
-		return r.number()
-	}
-	r.take(ones + 1)
-	return uint64(ones)<<k | r.take(k)
 }

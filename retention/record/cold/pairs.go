@@ -69,7 +69,7 @@ func EachPair(payload []byte, visit func(Pair)) error {
 	if len(payload) == 0 || payload[0] != formatVersion {
 		return ErrFormat
 	}
-	r := bitReader{rest: payload[1:]}
+	r := bitReader{in: payload[1:]}
 	n := r.count(MaxRows)
 	distinct := r.count(n)
 	if r.failed || distinct == 0 {
