@@ -31,6 +31,7 @@ func TestEndToEnd(t *testing.T) {
 		"planted":         testPlanted,
 		"foreign-clients": testForeignClients,
 		"sealed":          testSealed,
+		"wardens":         testWardens,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -130,8 +130,10 @@ func (w *Warden) allowance() time.Duration {
 	return w.config.Lease
 }
 
-// standBy keeps the list of epochs, and verifies that what is due is gone.
+// standBy keeps the list of epochs, those that its own log owes with them, and
+// verifies that what is due is gone.
 func (w *Warden) standBy(ctx context.Context, now time.Time) error {
+	w.collect(now)     // who was active before may find them ended when its turn comes again
 	ended := w.ended() // it may live by a longer window, and its end is written only once
 	for i := range w.d.Policies {
 		p := &w.d.Policies[i]
@@ -152,7 +154,7 @@ func (w *Warden) standBy(ctx context.Context, now time.Time) error {
 }
 
 // dueSoon lists the epochs that are due by the next look or before, and not known
-// to be purged; those that were a window ago are forgotten.
+// to be purged; those that were a window ago are forgotten, unless the log owes them.
 func (w *Warden) dueSoon(now time.Time) []*Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -161,7 +163,7 @@ func (w *Warden) dueSoon(now time.Time) []*Status {
 		switch {
 		case !s.Purged && !s.Deadline.After(now.Add(2*standByEvery)):
 			due = append(due, s)
-		case s.Purged && now.Sub(s.Deadline) > s.Deadline.Sub(epoch.StartTime()):
+		case s.Purged && !s.account.owed && now.Sub(s.Deadline) > s.Deadline.Sub(epoch.StartTime()):
 			delete(w.epochs, epoch)
 		}
 	}

@@ -237,3 +237,60 @@ func TestASuccessorRemembersItsPredecessorsKeys(t *testing.T) {
 		p.standby.stop()
 	})
 }
+
+// lags are the purges that a warden has measured, and the sum of their lags in seconds.
+func (p *post) lags(t *testing.T) (count uint64, sum float64) {
+	t.Helper()
+	families, err := p.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "mayfly_retention_purge_lag_seconds" {
+			h := f.GetMetric()[0].GetHistogram()
+			return h.GetSampleCount(), h.GetSampleSum()
+		}
+	}
+	t.Fatal("no such histogram")
+	return 0, 0
+}
+
+// A warden that comes back finds epochs in its log that its successor has purged: it
+// sees that, and when its turn comes it settles its log, and takes none of them for late.
+func TestWhoComesBackPurgesNothingTwice(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		time.Sleep(policy.Window + 2*policy.Epoch)
+		for _, c := range p.cords {
+			c.cut.Store(true)
+		}
+		p.active.stop()
+		if err := p.active.receipts.(*paper).Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * policy.Epoch)
+		back, log := written(t, dirs[0], func(post *post) {
+			post.a, post.b, post.store = p.active.a, p.active.b, p.active.store
+			post.ring, _ = keyring.New(post.a, post.b)
+		})
+		time.Sleep(3 * policy.Window) // of which nothing that it owes is forgotten
+		if back.Active() {
+			t.Fatal("who comes back takes the lease away from who has it")
+		}
+		p.standby.stop() // gives its lease back
+		time.Sleep(2 * policy.Epoch)
+		synctest.Wait()
+		if n, sum := back.lags(t); !back.Active() || n == 0 || sum > 1 {
+			t.Errorf("%d purges, %v s late together", n, sum)
+		}
+		back.stop()
+		if owed := log.Owed(time.Now()); len(owed) > 0 {
+			t.Errorf("its log owes %d epochs", len(owed))
+		}
+		if r := p.audited(t); strings.Contains(found(r), audit.Contradiction) || r.Policies[0].Missing > 0 {
+			t.Errorf("the logs together: %v", r.Findings)
+		}
+	})
+}

@@ -39,6 +39,7 @@ type account struct {
 	announced  int       // keys logged since one was published
 	hold       time.Time // no other key is announced before this
 	failure    error     // why the last one was not published
+	owed       bool      // by this warden's log, which names keys of it
 	closing    bool      // its end is being logged: no key is announced any more
 	recorded   bool      // its end is in the log
 	verified   time.Time // when its purge was
@@ -204,7 +205,7 @@ func (w *Warden) collect(now time.Time) (orphans []receipts.Debt) {
 	for _, debt := range w.d.Receipts.Owed(now) {
 		switch {
 		case len(debt.Keys) > 0:
-			w.status(debt.Epoch, debt.Deadline)
+			w.owe(w.status(debt.Epoch, debt.Deadline))
 			w.saw(debt.Epoch, publics(debt))
 		case !w.knows(debt.Epoch):
 			orphans = append(orphans, debt)
@@ -231,6 +232,12 @@ func (w *Warden) account(ctx context.Context, orphans []receipts.Debt, now time.
 		return false
 	})
 	return w.recordNeverMinted(ctx, orphans, now)
+}
+
+func (w *Warden) owe(s *Status) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.account.owed = true
 }
 
 func (w *Warden) knows(epoch retention.Epoch) bool {
