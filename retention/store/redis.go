@@ -34,10 +34,13 @@ var directorySource string
 // Appending costs one RPUSHX per frame; only where that answers 0 the chunk is
 // created, list and expiry in one script, so that at no instant there is a key
 // without expiry.
-type Redis struct{ client redis.UniversalClient }
+type Redis struct {
+	client redis.UniversalClient
+	names  chunkNames
+}
 
 // NewRedis makes a store of a client.
-func NewRedis(client redis.UniversalClient) *Redis { return &Redis{client} }
+func NewRedis(client redis.UniversalClient) *Redis { return &Redis{client: client} }
 
 func directoryKey(epoch retention.Epoch) string { return "mayfly:{" + epoch.String() + "}" }
 
@@ -90,9 +93,18 @@ func (r *Redis) Append(ctx context.Context, deadline time.Time, frames []seal.Fr
 // push appends frames to chunks that exist and returns the others.
 func (r *Redis) push(ctx context.Context, frames []seal.Frame) ([]seal.Frame, error) {
 	pushed := make([]*redis.IntCmd, len(frames))
+	// As Pipeliner.RPushX, with names that are there already and all arguments in one
+	// slice: 3 allocations a frame instead of 12.
+	const each = 3
+	arguments := make([]any, each*len(frames))
 	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range frames {
-			pushed[i] = p.RPushX(ctx, chunkKey(frames[i].Place), frames[i].Bytes())
+			a := arguments[each*i : each*(i+1) : each*(i+1)]
+			a[0], a[1], a[2] = "rpushx", r.names.of(frames[i].Place), frames[i].Bytes()
+			pushed[i] = redis.NewIntCmd(ctx, a...)
+			if err := p.Process(ctx, pushed[i]); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
