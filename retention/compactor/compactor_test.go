@@ -252,7 +252,7 @@ func TestTheLeastAccessIsEnough(t *testing.T) {
 		}
 	}
 	y.check(t, past.Truncate(time.Millisecond), 100)
-	if left := data.Client(t).Keys(ctx, "mayfly:{p/*/0}").Val(); len(left) > 0 {
+	if left := data.Client(t).Keys(ctx, "mayfly:{p/*}/0").Val(); len(left) > 0 {
 		t.Fatalf("frames are left: %v", left)
 	}
 	for server, command := range map[*redistest.Server][]any{

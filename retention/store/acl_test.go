@@ -135,7 +135,7 @@ func testWardensUser(t *testing.T, y *system, data, node *redis.Client, epoch re
 func TestAccessListsRefuse(t *testing.T) {
 	t.Parallel()
 	data, node := users(t, redistest.Start(t), "data.acl"), users(t, redistest.Start(t), "keyring.acl")
-	const chunk, public, private, wraps, mark = "mayfly:{p/0+1/k/ip/0}", "mayfly:key:public:p/0+1", "mayfly:key:private:p/0+1",
+	const chunk, public, private, wraps, mark = "mayfly:{p/0+1/k/ip/0}/0", "mayfly:key:public:p/0+1", "mayfly:key:private:p/0+1",
 		"mayfly:key:wraps:p/0+1", "mayfly:key:mark:p+1"
 	reads := [][]any{{"LRANGE", chunk, 0, -1}, {"HGETALL", chunk}, {"HGET", chunk, "f"}, {"SCAN", 0}, {"DUMP", chunk}}
 	writes := [][]any{

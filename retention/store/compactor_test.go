@@ -204,7 +204,7 @@ func TestCompactedRecordsLeaveTheHotTier(t *testing.T) {
 		t.Fatalf("%d rows compacted once more", rows)
 	}
 	generations := map[string]string{}
-	for _, name := range client.Keys(ctx, "*/cold-*").Val() {
+	for _, name := range client.Keys(ctx, "*}/cold").Val() {
 		for _, field := range client.HKeys(ctx, name).Val() {
 			parts := strings.Split(field, "/")
 			if parts[0] != "b" {
@@ -500,7 +500,7 @@ func TestColdKeysHaveTheirExpiryAndGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := client.Keys(ctx, "mayfly:{"+epoch.String()+"/*/cold-*").Val()
+	names := client.Keys(ctx, "mayfly:{"+epoch.String()+"/*}/cold").Val()
 	if len(names) != 2 {
 		t.Fatalf("%d buckets of one epoch, want one for each view", len(names))
 	}

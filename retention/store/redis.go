@@ -25,11 +25,14 @@ var createSource string
 var directorySource string
 
 // Redis is a Store in Redis or Valkey 7.0 or newer: one server, Sentinel or
-// Cluster alike. Each command touches one key, and hash tags spread the chunks.
+// Cluster alike. Each command touches one key, and hash tags spread the shards.
 //
 //	mayfly:{policy/start+length}                     hash: directory of the epoch
-//	mayfly:{policy/start+length/key/view/shard}      list: frames of the chunk
-//	mayfly:{policy/start+length/key/view/cold-n}     hash: generations of 16 shards
+//	mayfly:{policy/start+length/key/view/n}/shard    list: frames of the chunk, shards 16n to 16n+15
+//	mayfly:{policy/start+length/key/view/n}/cold     hash: generations of these shards
+//
+// A chunk and its generation are on one server, whose replica follows it in order:
+// a failover that loses a generation has not lost the frames that went into it.
 //
 // Appending costs one RPUSHX per frame; only where that answers 0 the chunk is
 // created, list and expiry in one script, so that at no instant there is a key
@@ -45,8 +48,12 @@ func NewRedis(client redis.UniversalClient) *Redis { return &Redis{client: clien
 func directoryKey(epoch retention.Epoch) string { return "mayfly:{" + epoch.String() + "}" }
 
 func chunkKey(p seal.Place) string {
-	return "mayfly:{" + p.Epoch.String() + "/" + p.Key.String() + "/" + p.View.String() + "/" +
-		strconv.FormatUint(uint64(p.Shard), 10) + "}"
+	return groupKey(p.Epoch, p.Key, p.View, p.Shard/shardsPerBucket) + "/" + strconv.FormatUint(uint64(p.Shard), 10)
+}
+
+// groupKey is what the names of the chunks and the bucket of 16 shards begin with.
+func groupKey(epoch retention.Epoch, key seal.KeyID, view seal.View, group uint32) string {
+	return "mayfly:{" + epoch.String() + "/" + key.String() + "/" + view.String() + "/" + strconv.FormatUint(uint64(group), 10) + "}"
 }
 
 // Directory fields: "key <id>" → shards and successorMark, "manifest <key> <writer>" → frame.

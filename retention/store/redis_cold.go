@@ -31,15 +31,14 @@ var flipSource string
 // keys to expire: with 196,608 keys Redis's active expiry left most of 2,048 due ones
 // for minutes.
 //
-//	mayfly:{policy/start+length/key/view/cold-n}     hash: shards 16n to 16n+15
+//	mayfly:{policy/start+length/key/view/n}/cold     hash: shards 16n to 16n+15
 //	  c/shard                    claim: generation, owner, until when (Unix ms; 0: ended)
 //	  h/shard                    generation, space, sealed head
 //	  b/shard/generation/name    sealed block
 const shardsPerBucket = 16
 
 func bucketKey(epoch retention.Epoch, key seal.KeyID, view seal.View, bucket uint32) string {
-	return "mayfly:{" + epoch.String() + "/" + key.String() + "/" + view.String() + "/cold-" +
-		strconv.FormatUint(uint64(bucket), 10) + "}"
+	return groupKey(epoch, key, view, bucket) + "/cold"
 }
 
 func bucketOf(p seal.Place) string { return bucketKey(p.Epoch, p.Key, p.View, p.Shard/shardsPerBucket) }

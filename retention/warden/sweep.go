@@ -161,10 +161,10 @@ func (s *Sweeper) data(ctx context.Context) (sweep.Found, error) {
 	return all, err
 }
 
-// dataRule reads mayfly:{EPOCH} and mayfly:{EPOCH/…}.
+// dataRule reads mayfly:{EPOCH} and mayfly:{EPOCH/…}/….
 func (s *Sweeper) dataRule(ctx context.Context, name string) sweep.Rule {
 	inner, ok := strings.CutPrefix(name, "mayfly:{")
-	if inner, ok2 := strings.CutSuffix(inner, "}"); ok && ok2 {
+	if inner, _, ok2 := strings.Cut(inner, "}"); ok && ok2 {
 		policy, rest, _ := strings.Cut(inner, "/")
 		span, _, _ := strings.Cut(rest, "/")
 		return s.explanations.rule(ctx, policy+"/"+span)

@@ -124,12 +124,12 @@ func expectKinds(t *testing.T, names []string) {
 	kinds := map[string]bool{}
 	for _, name := range names {
 		name, _ = strings.CutPrefix(name, "mayfly:")
-		switch parts := strings.Split(strings.Trim(name, "{}"), "/"); {
+		switch parts := strings.Split(name, "/"); {
 		case strings.HasPrefix(name, "key:"):
 			kinds["key:"+strings.Split(name, ":")[1]] = true
-		case len(parts) < 5:
+		case len(parts) < 6:
 			kinds["directory"] = true
-		case strings.HasPrefix(parts[4], "cold-"):
+		case parts[5] == "cold":
 			kinds[parts[3]+" cold"] = true
 		default:
 			kinds[parts[3]] = true

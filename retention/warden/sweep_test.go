@@ -54,7 +54,7 @@ func TestSweep(t *testing.T) {
 	data, node := redistest.Start(t).Client(t), redistest.Start(t).Client(t)
 	s, living, purged := sweeper(t, data, node)
 	deadline := living.Deadline(time.Hour)
-	chunk := func(e retention.Epoch, key string) string { return "mayfly:{" + e.String() + "/" + key + "/ip/0}" }
+	chunk := func(e retention.Epoch, key string) string { return "mayfly:{" + e.String() + "/" + key + "/ip/0}/0" }
 	removed := retention.Epoch{Policy: "removed", Start: living.Start - 600_000, Length: 60_000}
 	fresh := retention.Epoch{Policy: "removed", Start: living.Start, Length: 60_000}
 	marked := retention.Epoch{Policy: "marked", Start: removed.Start, Length: removed.Length}
@@ -201,7 +201,7 @@ func TestSweepOfACluster(t *testing.T) {
 	_, cluster := redistest.StartCluster(t, 3, false)
 	s, _, purged := sweeper(t, cluster, redistest.Start(t).Client(t))
 	for shard := range 30 {
-		cluster.Set(ctx, "mayfly:{"+purged.String()+"/00/ip/"+string(rune('a'+shard))+"}", "v", 0)
+		cluster.Set(ctx, "mayfly:{"+purged.String()+"/00/ip/"+string(rune('a'+shard))+"}/0", "v", 0)
 	}
 	s.sweep(ctx)
 	if n := testutil.ToFloat64(s.found.WithLabelValues("dead")); n != 30 {

@@ -159,7 +159,7 @@ func TestDemoVerifySeesWhatIsLeft(t *testing.T) {
 			put(t, d, "mayfly:{"+due.Epoch.String()+"}", time.Minute)
 		}},
 		"a chunk": {want: "still has a key of epoch", leave: func(t *testing.T, d *demo, due *watchedEpoch) {
-			put(t, d, "mayfly:{"+due.Epoch.String()+"/0123456789abcdef/address/1}", time.Minute)
+			put(t, d, "mayfly:{"+due.Epoch.String()+"/0123456789abcdef/ip/0}/1", time.Minute)
 		}},
 		"a key without expiry": {want: "without expiry", leave: func(t *testing.T, d *demo, _ *watchedEpoch) {
 			put(t, d, "else", 0)

@@ -42,7 +42,7 @@ func (l *loot) steal(t testing.TB, client *redis.Client, policy string) {
 			l.copies = append(l.copies, copies...)
 		}
 	}
-	for _, name := range keysOf(t, client, "mayfly:{"+policy+"/*/*/ip/*}") {
+	for _, name := range keysOf(t, client, "mayfly:{"+policy+"/*/*/ip/*}/*") {
 		for _, stored := range client.LRange(t.Context(), name, 0, -1).Val() {
 			if frame, err := seal.ParseFrame(placeOf(t, name), []byte(stored)); err == nil {
 				l.frames = append(l.frames, frame)
@@ -51,14 +51,14 @@ func (l *loot) steal(t testing.TB, client *redis.Client, policy string) {
 	}
 }
 
-// placeOf reads the name of a chunk, mayfly:{epoch/key/view/shard}.
+// placeOf reads the name of a chunk, mayfly:{epoch/key/view/group}/shard.
 func placeOf(t testing.TB, name string) (p seal.Place) {
 	t.Helper()
-	parts := strings.Split(strings.TrimSuffix(strings.TrimPrefix(name, "mayfly:{"), "}"), "/")
-	if len(parts) != 5 {
+	parts := strings.Split(strings.TrimPrefix(name, "mayfly:{"), "/")
+	if len(parts) != 6 {
 		t.Fatalf("%d parts in the name of a chunk", len(parts))
 	}
-	shard, err := strconv.ParseUint(parts[4], 10, 32)
+	shard, err := strconv.ParseUint(parts[5], 10, 32)
 	if err == nil {
 		p.Epoch, err = retention.ParseEpoch(parts[0] + "/" + parts[1])
 	}
