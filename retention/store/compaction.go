@@ -18,6 +18,7 @@ type compaction struct {
 	claim   Claim
 	frames  []seal.Frame             // of the chunk
 	base    *generation              // nil: the unit has none yet
+	current Head                     // of base, or of what has been made of it
 	covered map[seal.WriterID]uint64 // by the generation to be made
 	done    Compacted
 }
@@ -42,7 +43,7 @@ func (w *compaction) merge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.frames = chunks[0]
+	w.frames, w.current = chunks[0], heads[0]
 	if w.base, err = openGeneration(w.unit.key, w.unit.Place, heads[0]); err != nil {
 		return fmt.Errorf("%w: its head: %w", ErrDamaged, err)
 	}
@@ -195,8 +196,8 @@ func (w *compaction) write(ctx context.Context) error {
 	if err := w.store.Flip(ctx, w.claim, head, names); err != nil {
 		return err
 	}
-	w.done.Generation = w.claim.Generation
-	return w.store.Tidy(ctx, w.claim)
+	w.done.Generation, w.current = w.claim.Generation, Head{w.claim.Generation, head}
+	return w.store.Tidy(ctx, w.unit.Place, w.current)
 }
 
 // encode cuts records and pairs into sealed blocks and enters their bounds in the head.
@@ -278,5 +279,5 @@ func (w *compaction) remove(ctx context.Context) error {
 		}
 	}
 	w.done.Left = len(w.frames) - len(covered)
-	return w.store.Remove(ctx, covered)
+	return w.store.Remove(ctx, w.unit.Place, w.current, covered)
 }

@@ -27,7 +27,8 @@ const MaxUnit = 400_000
 // The steps of a unit, each of which may be the last: claim a generation, put its
 // blocks, flip the head, tidy the old blocks away, remove the frames. Until the flip
 // nothing has changed for readers; after it the head says which frames it covers, so
-// that those which are still there count once. A writer's frames are covered from
+// that those which are still there count once. The last two do nothing where that is no
+// longer the head: a failover takes back what was acknowledged last. A writer's frames are covered from
 // the first one on without a gap, as far as its manifest goes: what is lost stays
 // missing, and later frames stay hot until the next time. So does what was sealed at the
 // edge, whatever its age: readers must judge it themselves.

@@ -99,16 +99,16 @@ func (f *fragile) Flip(ctx context.Context, claim store.Claim, head []byte, name
 	return f.breaks(func() error { return f.Store.Flip(ctx, claim, head, names) })
 }
 
-func (f *fragile) Tidy(ctx context.Context, claim store.Claim) error {
-	return f.breaks(func() error { return f.Store.Tidy(ctx, claim) })
+func (f *fragile) Tidy(ctx context.Context, p seal.Place, current store.Head) error {
+	return f.breaks(func() error { return f.Store.Tidy(ctx, p, current) })
 }
 
-func (f *fragile) Remove(ctx context.Context, frames []seal.Frame) error {
+func (f *fragile) Remove(ctx context.Context, p seal.Place, current store.Head, frames []seal.Frame) error {
 	if f.draw.IntN(f.rate) == 0 {
-		_ = f.Store.Remove(ctx, frames[:len(frames)/2])
+		_ = f.Store.Remove(ctx, p, current, frames[:len(frames)/2])
 		return errFragile
 	}
-	return f.breaks(func() error { return f.Store.Remove(ctx, frames) })
+	return f.breaks(func() error { return f.Store.Remove(ctx, p, current, frames) })
 }
 
 // stores opens each implementation.

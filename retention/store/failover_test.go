@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,7 +15,7 @@ import (
 // keeping removes no frame.
 type keeping struct{ store.Store }
 
-func (keeping) Remove(context.Context, []seal.Frame) error { return nil }
+func (keeping) Remove(context.Context, seal.Place, store.Head, []seal.Frame) error { return nil }
 
 // A failover takes back the last writes of one server. On another one the removal of
 // frames would outlast the generation that they went into.
@@ -50,4 +51,54 @@ func TestAChunkAndItsGenerationAreOnOneServer(t *testing.T) {
 			t.Errorf("%v view: %d chunks and %d buckets lie in %d slots, %v", view, chunks, colds, len(slots), err)
 		}
 	}
+}
+
+// promoted fails over whenever a generation was flipped: the new master has everything
+// as it was before the flip, which the old one had acknowledged.
+type promoted struct {
+	store.Store
+	client *redis.Client
+	times  int
+}
+
+func (p *promoted) Flip(ctx context.Context, claim store.Claim, head []byte, names []string) error {
+	type entry struct {
+		dump string
+		at   time.Duration
+	}
+	before := map[string]entry{}
+	for _, name := range p.client.Keys(ctx, "mayfly:*").Val() {
+		before[name] = entry{p.client.Dump(ctx, name).Val(), p.client.PExpireTime(ctx, name).Val()}
+	}
+	if err := p.Store.Flip(ctx, claim, head, names); err != nil {
+		return err
+	}
+	p.times++
+	for name, e := range before {
+		if err := p.client.Do(ctx, "RESTORE", name, e.at.Milliseconds(), e.dump, "REPLACE", "ABSTTL").Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A failover between a flip and what follows it: nothing that the lost generation
+// was to replace goes.
+func TestAFlipThatAFailoverTookBackRemovesNothing(t *testing.T) {
+	t.Parallel()
+	client := redistest.Start(t).Client(t)
+	y := newSystem(t, store.NewRedis(client))
+	y.mint(t)
+	first, batches := y.events(1, 500)
+	y.write(t, batches)
+	y.mustCompact(t)
+	late, batches := y.events(2, 500)
+	y.mint(t)
+	y.write(t, batches)
+	p := &promoted{Store: y.store, client: client}
+	_, _ = y.compact(y.compactor(p))
+	if p.times == 0 {
+		t.Fatal("nothing was flipped")
+	}
+	y.check(t, append(first, late...), true)
 }

@@ -33,10 +33,12 @@ type Generations interface {
 	Flip(ctx context.Context, claim Claim, head []byte, names []string) error
 	// Release ends a claim without a generation.
 	Release(ctx context.Context, claim Claim) error
-	// Tidy removes the blocks of generations before the current one.
-	Tidy(ctx context.Context, claim Claim) error
-	// Remove removes exactly these frames from their chunks, each as often as it is given.
-	Remove(ctx context.Context, frames []seal.Frame) error
+	// Tidy removes the blocks of generations before that with this head. ErrClaimed: it
+	// is not the current one, or not any more: a failover may have taken the flip back.
+	Tidy(ctx context.Context, place seal.Place, current Head) error
+	// Remove removes exactly these frames from the chunk of a place, each as often as it
+	// is given, as long as the generation that covers them is the current one, like Tidy.
+	Remove(ctx context.Context, place seal.Place, current Head, frames []seal.Frame) error
 }
 
 // Head is the sealed head of a generation.

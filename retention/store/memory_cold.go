@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -130,27 +131,37 @@ func (m *Memory) Release(_ context.Context, claim Claim) error {
 }
 
 // Tidy implements Store.
-func (m *Memory) Tidy(_ context.Context, claim Claim) error {
+func (m *Memory) Tidy(_ context.Context, place seal.Place, current Head) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if g := m.cold[claim.Place]; g != nil {
-		for generation := range g.blocks {
-			if generation < claim.Generation {
-				delete(g.blocks, generation)
-			}
+	g := m.cold[place]
+	if !g.has(current) {
+		return ErrClaimed
+	}
+	for generation := range g.blocks {
+		if generation < current.Generation {
+			delete(g.blocks, generation)
 		}
 	}
 	return nil
 }
 
+// has reports whether a head is the current one.
+func (g *memoryGenerations) has(h Head) bool {
+	return g != nil && g.head.Generation == h.Generation && bytes.Equal(g.head.Bytes, h.Bytes)
+}
+
 // Remove implements Store.
-func (m *Memory) Remove(_ context.Context, frames []seal.Frame) error {
+func (m *Memory) Remove(_ context.Context, place seal.Place, current Head, frames []seal.Frame) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(frames) > 0 && !m.cold[place].has(current) {
+		return ErrClaimed
+	}
 	for i := range frames {
-		c := m.chunks[frames[i].Place]
+		c := m.chunks[place]
 		if c == nil {
-			continue
+			break
 		}
 		at := slices.IndexFunc(c.frames, func(f seal.Frame) bool { return string(f.Bytes()) == string(frames[i].Bytes()) })
 		if at < 0 {
@@ -158,7 +169,7 @@ func (m *Memory) Remove(_ context.Context, frames []seal.Frame) error {
 		}
 		c.frames = slices.Delete(slices.Clone(c.frames), at, at+1)
 		if len(c.frames) == 0 {
-			delete(m.chunks, frames[i].Place) // as Redis does with an empty list
+			delete(m.chunks, place) // as Redis does with an empty list
 		}
 	}
 	return nil

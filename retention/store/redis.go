@@ -25,7 +25,7 @@ var createSource string
 var directorySource string
 
 // Redis is a Store in Redis or Valkey 7.0 or newer: one server, Sentinel or
-// Cluster alike. Each command touches one key, and hash tags spread the shards.
+// Cluster alike. Each command touches one key, or two of one hash tag; these spread the shards.
 //
 //	mayfly:{policy/start+length}                     hash: directory of the epoch
 //	mayfly:{policy/start+length/key/view/n}/shard    list: frames of the chunk, shards 16n to 16n+15

@@ -27,6 +27,12 @@ var putSource string
 //go:embed flip.lua
 var flipSource string
 
+//go:embed tidy.lua
+var tidySource string
+
+//go:embed remove.lua
+var removeSource string
+
 // The generations of several shards share a bucket, one hash, so that there are few
 // keys to expire: with 196,608 keys Redis's active expiry left most of 2,048 due ones
 // for minutes.
@@ -189,41 +195,59 @@ func (r *Redis) Release(ctx context.Context, claim Claim) error {
 }
 
 // Tidy implements Store.
-func (r *Redis) Tidy(ctx context.Context, claim Claim) error {
-	bucket := bucketOf(claim.Place)
+func (r *Redis) Tidy(ctx context.Context, place seal.Place, current Head) error {
+	bucket := bucketOf(place)
 	fields, err := r.client.HKeys(ctx, bucket).Result()
 	if err != nil {
 		return fmt.Errorf("listing old blocks: %w", err)
 	}
 	var old []string
 	for _, field := range fields {
-		rest, ours := strings.CutPrefix(field, blockPrefix(claim.Place))
+		rest, ours := strings.CutPrefix(field, blockPrefix(place))
 		number, _, _ := strings.Cut(rest, "/")
-		if generation, err := strconv.ParseUint(number, 10, 64); ours && err == nil && generation < claim.Generation {
+		if generation, err := strconv.ParseUint(number, 10, 64); ours && err == nil && generation < current.Generation {
 			old = append(old, field)
 		}
 	}
 	for some := range slices.Chunk(old, keysAtOnce) {
-		if err := r.client.HDel(ctx, bucket, some...).Err(); err != nil {
+		args := []any{headField(place), current.stored()}
+		for _, field := range some {
+			args = append(args, field)
+		}
+		if err := r.under(ctx, tidySource, []string{bucket}, args); err != nil {
 			return fmt.Errorf("removing old blocks: %w", err)
 		}
 	}
 	return nil
 }
 
-// Remove implements Store: by value, so that whatever others have appended or removed
-// meanwhile, nothing else goes. A frame is near the front of its list.
-func (r *Redis) Remove(ctx context.Context, frames []seal.Frame) error {
-	for some := range slices.Chunk(frames, keysAtOnce) {
-		_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i := range some {
-				p.LRem(ctx, chunkKey(some[i].Place), 1, some[i].Bytes())
-			}
-			return nil
-		})
-		if err != nil {
+// Remove implements Store.
+func (r *Redis) Remove(ctx context.Context, place seal.Place, current Head, frames []seal.Frame) error {
+	for len(frames) > 0 {
+		args, n, size := []any{headField(place), current.stored()}, 0, 0
+		for n < len(frames) && n < keysAtOnce && size < putSize {
+			args = append(args, frames[n].Bytes())
+			size += frames[n].Length()
+			n++
+		}
+		frames = frames[n:]
+		if err := r.under(ctx, removeSource, []string{bucketOf(place), chunkKey(place)}, args); err != nil {
 			return fmt.Errorf("removing compacted frames: %w", err)
 		}
 	}
 	return nil
+}
+
+// under runs a script that does nothing unless a head is the current one.
+func (r *Redis) under(ctx context.Context, source string, keys []string, args []any) error {
+	answer, err := r.client.Eval(ctx, source, keys, args...).Int64()
+	if err == nil && answer != 1 {
+		err = ErrClaimed
+	}
+	return err
+}
+
+// stored is a head as its field holds it.
+func (h Head) stored() []byte {
+	return append(strconv.AppendUint(nil, h.Generation, 10), append([]byte(" "), h.Bytes...)...)
 }

@@ -71,7 +71,14 @@ func testGenerations(t *testing.T, s store.Store) {
 	}
 	neighbour := claim(t, s, key, 18, "a")
 	put(t, s, neighbour, "n")
-	if err := s.Tidy(ctx, second); err != nil {
+	taken := store.Head{Generation: second.Generation, Bytes: []byte("taken back")}
+	if err := s.Tidy(ctx, second.Place, taken); !errors.Is(err, store.ErrClaimed) {
+		t.Fatalf("tidied for a generation that is not the current one: %v", err)
+	}
+	if blocks, err := s.Blocks(ctx, []store.BlockRef{{Place: first.Place, Generation: first.Generation, Name: "x"}}); err != nil || blocks[0] == nil {
+		t.Fatalf("a block is gone for a generation that is not the current one: %v", err)
+	}
+	if err := s.Tidy(ctx, second.Place, head(t, s, second.Place)); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -165,20 +172,31 @@ func testRemove(t *testing.T, s store.Store) {
 	if err := s.Append(ctx, key.Deadline, frames[1:2], w.Seal(seal.Manifest, 0, nil)); err != nil { // a repeat
 		t.Fatal(err)
 	}
+	place := frames[0].Place
+	c := claim(t, s, key, place.Shard, "a")
+	if err := s.Flip(ctx, c, []byte("head"), nil); err != nil {
+		t.Fatal(err)
+	}
+	current := head(t, s, place)
+	for _, other := range []store.Head{{}, {Generation: current.Generation, Bytes: []byte("taken back")}, {Generation: current.Generation + 1, Bytes: current.Bytes}} {
+		if err := s.Remove(ctx, place, other, frames); !errors.Is(err, store.ErrClaimed) || len(chunk(t, s, place)) != 4 {
+			t.Fatalf("frames are removed that no generation covers: %v", err)
+		}
+	}
 	for range 2 {
-		if err := s.Remove(ctx, frames[:2]); err != nil {
+		if err := s.Remove(ctx, place, current, frames[:2]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	left := chunk(t, s, frames[0].Place)
+	left := chunk(t, s, place)
 	if len(left) != 1 || left[0] != string(frames[2].Bytes()) {
 		t.Fatalf("%d frames are left, want the third", len(left))
 	}
-	if err := s.Remove(ctx, frames); err != nil {
+	if err := s.Remove(ctx, place, current, frames); err != nil {
 		t.Fatal(err)
 	}
 	appendOne(t, s, key, w, "again") // where no list is any more
-	if left := chunk(t, s, frames[0].Place); len(left) != 1 {
+	if left := chunk(t, s, place); len(left) != 1 {
 		t.Fatalf("%d frames, want 1", len(left))
 	}
 }
