@@ -8,6 +8,24 @@ import (
 	"testing"
 )
 
+// system is what can be explored: states that are comparable and canonical, their
+// steps, and what must hold in each.
+type system[S comparable] interface {
+	start() S
+	steps(s *S, to yields[S])
+	check(s *S) violation
+}
+
+// step is one arrow of a counterexample.
+type step struct {
+	who    string
+	number int
+	what   string
+}
+
+// yields takes a state that a step leads to.
+type yields[S any] func(who string, number int, what string, next S)
+
 // link leads back from a state to that which it was first reached from.
 type link struct {
 	from int32
@@ -16,19 +34,16 @@ type link struct {
 
 // explore visits every state breadth first until one breaks an invariant, and
 // gives the steps of a shortest way there.
-func (m *model) explore() (way []step, broken violation, states int) {
+func explore[S comparable](m system[S]) (way []step, broken violation, states int) {
 	first := m.start()
-	seen := map[state]struct{}{first: {}}
+	seen := map[S]struct{}{first: {}}
 	links := []link{{from: -1}}
-	frontier := []state{first}
+	frontier := []S{first}
 	for begins := 0; len(frontier) > 0; {
-		var next []state
+		var next []S
 		for i := range frontier {
 			at := int32(begins + i)
-			m.steps(&frontier[i], func(who string, number int, what string, n state) {
-				if n.left.failover == 0 { // nothing is lost any more
-					n.chunk.safe, n.directory.safe = n.chunk.length, n.directory.length
-				}
+			m.steps(&frontier[i], func(who string, number int, what string, n S) {
 				if _, old := seen[n]; old || broken != 0 {
 					return
 				}
@@ -65,19 +80,9 @@ func tell(way []step) string {
 	return b.String()
 }
 
-// explore explores a scenario under each of its clocks, until an invariant breaks.
-func (sc scenario) explore(f flaw) (way []step, broken violation, states int) {
-	all := sc.clocks
-	if len(all) == 0 {
-		all = []clocks{{}}
-	}
-	for _, c := range all {
-		way, broken, n := (&model{scenario: sc, flaw: f, clocks: c}).explore()
-		if states += n; broken != 0 {
-			return way, broken, states
-		}
-	}
-	return nil, 0, states
+// bounded is a scenario of any of the models, which is explored with flaws or none.
+type bounded interface {
+	explore(f flaw) (way []step, broken violation, states int)
 }
 
 var deeper = flag.Bool("deep", false, "explore larger bounds too: a minute or more, and some gigabytes")

@@ -11,6 +11,8 @@ const (
 	falseAlarm
 	stuck
 	blindWriter
+	lost
+	remains
 	answered // none, see seeksAnswer
 )
 
@@ -19,7 +21,8 @@ func (v violation) String() string {
 		"", "a committed event is missing and the look-up says complete", "a look-up gives an event twice",
 		"something is readable past its deadline plus grace", "a keyring node holds the epoch after its purge's receipt",
 		"nothing went wrong, yet a look-up says incomplete", "ingest waits for what can't come",
-		"ingest seals what no reader can open", "everything is committed, found, and the look-up says complete",
+		"ingest seals what no reader can open", "what the servers had safely is lost",
+		"something of a purged epoch is stored after its end", "everything is committed, found, and the look-up says complete",
 	}[v]
 }
 

@@ -199,7 +199,7 @@ type scenario struct {
 }
 
 // flaw is a protection taken out.
-type flaw uint32
+type flaw uint64
 
 const (
 	manifestFirst      flaw = 1 << iota // Append writes the manifest before the frames
@@ -227,7 +227,19 @@ const (
 	cachesOn                            // Opener does not sweep
 	cachesByWallClock                   // Opener sweeps by wall clock alone
 	remainsByWallClock                  // Opener reckons by wall clock how long a key remains
-	seeksAnswer                         // no flaw: calls a full answer a violation, to show that there is one
+
+	coldElsewhere  // a generation is on another server than its chunk
+	removesFirst   // Remove comes before Put and Flip
+	noClaim        // put.lua and flip.lua do not compare the claim, nor does claim.lua
+	coversGaps     // mergeFrames goes on behind a frame that is missing
+	ignoresDamage  // mergeBase goes on without blocks that are lost
+	flipsBlindly   // flip.lua does not look for the blocks
+	tidiesBlindly  // Tidy does not look whether the flip is still there
+	removesBlindly // Remove does not
+	headsFirst     // a reader reads heads before chunks
+	readsOnce      // a reader does not read again
+
+	seeksAnswer // no flaw: calls a full answer a violation, to show that there is one
 )
 
 // model is what stays the same during an exploration.
@@ -252,18 +264,31 @@ func (m *model) start() state {
 	return s
 }
 
-// step is one arrow of a counterexample.
-type step struct {
-	who    string
-	number int
-	what   string
+// explore explores a scenario under each of its clocks, until an invariant breaks.
+func (sc scenario) explore(f flaw) (way []step, broken violation, states int) {
+	all := sc.clocks
+	if len(all) == 0 {
+		all = []clocks{{}}
+	}
+	for _, c := range all {
+		way, broken, n := explore(&model{scenario: sc, flaw: f, clocks: c})
+		if states += n; broken != 0 {
+			return way, broken, states
+		}
+	}
+	return nil, 0, states
 }
 
-// yield takes a state that a step leads to.
-type yield func(who string, number int, what string, next state)
+type yield = yields[state]
 
 // steps yields all states that s can become.
-func (m *model) steps(s *state, to yield) {
+func (m *model) steps(s *state, yield yield) {
+	to := func(who string, number int, what string, n state) {
+		if n.left.failover == 0 { // nothing is lost any more
+			n.chunk.safe, n.directory.safe = n.chunk.length, n.directory.length
+		}
+		yield(who, number, what, n)
+	}
 	for i := range m.ingesters {
 		m.kafkaSteps(s, i, to)
 		m.ingesterSteps(s, i, to)

@@ -1,39 +1,45 @@
 package model
 
 // scenarios are small bounds, each around one kind of trouble.
-var scenarios = map[string]scenario{
-	"rebalance":       {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{revoke: 1, expel: 1}},
-	"crash":           {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, expel: 1}},
-	"failover":        {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1}},
-	"expelled":        {events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, expel: 1}},
-	"eviction":        {events: 2, until: 1, minted: true, ingesters: 1, faults: faults{evict: 1, crash: 1}},
-	"late":            {events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1}},
-	"minting":         {events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache},
-	"keyring":         {events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache, faults: faults{restart: 1, outage: 1}},
-	"key lost":        {events: 1, until: 2, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{restart: 2}},
-	"wrap lost":       {events: 2, until: 1, minted: true, wardens: 1, ingesters: 1, faults: faults{restart: 1, outage: 1}},
-	"deadline":        {events: 1, until: 5, minted: true, wardens: 2, ingesters: 1, reader: withCache},
-	"narrower":        {events: 1, until: 4, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{narrow: 1}},
-	"one clock wrong": {events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, clocks: offByOne()},
-	"purge early, nodes late": {events: 1, until: 5, minted: true, wardens: 2, ingesters: 1,
+var scenarios = map[string]bounded{
+	"rebalance":       scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{revoke: 1, expel: 1}},
+	"crash":           scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, expel: 1}},
+	"failover":        scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1}},
+	"expelled":        scenario{events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, expel: 1}},
+	"eviction":        scenario{events: 2, until: 1, minted: true, ingesters: 1, faults: faults{evict: 1, crash: 1}},
+	"late":            scenario{events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1}},
+	"minting":         scenario{events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache},
+	"keyring":         scenario{events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache, faults: faults{restart: 1, outage: 1}},
+	"key lost":        scenario{events: 1, until: 2, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{restart: 2}},
+	"wrap lost":       scenario{events: 2, until: 1, minted: true, wardens: 1, ingesters: 1, faults: faults{restart: 1, outage: 1}},
+	"deadline":        scenario{events: 1, until: 5, minted: true, wardens: 2, ingesters: 1, reader: withCache},
+	"narrower":        scenario{events: 1, until: 4, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{narrow: 1}},
+	"one clock wrong": scenario{events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, clocks: offByOne()},
+	"purge early, nodes late": scenario{events: 1, until: 5, minted: true, wardens: 2, ingesters: 1,
 		clocks: []clocks{{wardens: [2]int8{1, 0}, nodes: [2]int8{-1, -1}}}},
-	"far ahead": {events: 1, until: 5, minted: true, wardens: 1, ingesters: 1,
+	"far ahead": scenario{events: 1, until: 5, minted: true, wardens: 1, ingesters: 1,
 		clocks: []clocks{{nodes: [2]int8{3, 0}}, {ingesters: [2]int8{3, 0}}, {redis: 3}}},
-	"reader's clock set": {events: 1, until: 5, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{jump: 1}},
+	"reader's clock set":      scenario{events: 1, until: 5, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{jump: 1}},
+	"compaction":              coldScenario{compactors: 2, faults: coldFaults{crash: 1, expiry: 1, late: 1}},
+	"look-ups and compaction": coldScenario{compactors: 1, faults: coldFaults{late: 1, looks: 1}},
+	"compaction and failover": coldScenario{compactors: 2, faults: coldFaults{expiry: 1, failover: 1, late: 1}},
+	"compaction and eviction": coldScenario{compactors: 1, faults: coldFaults{late: 1, evict: 1, looks: 1}},
+	"compaction and purge":    coldScenario{compactors: 2, faults: coldFaults{crash: 1, expiry: 1, purge: 1}},
 }
 
 // deep are larger bounds, for -deep.
-var deep = map[string]scenario{
-	"rebalance, crash":    {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, revoke: 1, expel: 1}},
-	"rebalance, failover": {events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1, expel: 1}},
-	"failovers, crash":    {events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 2, crash: 1}},
-	"warden crash":        {events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, faults: faults{crash: 1, restart: 1}},
-	"two nodes, late":     {events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1, restart: 2}},
+var deep = map[string]bounded{
+	"rebalance, crash":            scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, revoke: 1, expel: 1}},
+	"rebalance, failover":         scenario{events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1, expel: 1}},
+	"failovers, crash":            scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 2, crash: 1}},
+	"warden crash":                scenario{events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, faults: faults{crash: 1, restart: 1}},
+	"compaction, failover, crash": coldScenario{compactors: 2, faults: coldFaults{crash: 1, expiry: 1, failover: 1, late: 1}},
+	"two nodes, late":             scenario{events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1, restart: 2}},
 }
 
 // limits are what the protections together can't see, and by what that shows.
 var limits = map[string]struct {
-	scenario
+	bounded
 	broken violation
 }{
 	// Every keyring node and the directory forget the epoch: what is minted then
@@ -82,5 +88,16 @@ var flaws = map[string]struct {
 	"a reader never looks past its cache":                     {cachesBlindly, "minting", falseAlarm},
 	"a cache is not swept":                                    {cachesOn, "deadline", readable},
 	"a cache's life is reckoned by the wall clock":            {remainsByWallClock, "reader's clock set", readable},
+	"a generation is on another server than its chunk":        {coldElsewhere, "compaction and failover", lost},
+	"frames are removed before the flip":                      {removesFirst, "compaction", lost},
+	"two compactors claim one generation":                     {noClaim, "compaction", falseAlarm},
+	"a compactor goes on after the purge":                     {noClaim, "compaction and purge", remains},
+	"a compactor covers what is lost":                         {coversGaps, "compaction and eviction", silentLoss},
+	"a compactor leaves out blocks that are lost":             {ignoresDamage, "compaction and eviction", silentLoss},
+	"blocks are tidied away after a failover":                 {tidiesBlindly, "compaction and failover", lost},
+	"frames are removed after a failover":                     {removesBlindly, "compaction and failover", lost},
+	"a head without its blocks":                               {flipsBlindly, "compaction and failover", lost},
+	"a reader reads heads before chunks":                      {headsFirst, "look-ups and compaction", falseAlarm},
+	"a reader does not read again":                            {readsOnce, "look-ups and compaction", falseAlarm},
 	"a cache goes by the wall clock alone":                    {cachesByWallClock, "reader's clock set", readable},
 }
