@@ -22,7 +22,7 @@ fmt: ## format the code and its imports
 fuzz: ## each fuzz target for FUZZTIME, 5s
 	@.ci/fuzz $(or $(FUZZTIME),5s)
 
-bench: ## ingest beside kafka-go and rsyslog; BENCHFLAGS: -events, -rounds, -rate, -live, -results, -profiles
+bench: ## ingest beside kafka-go and rsyslog; BENCHFLAGS: -events, -rounds, -rate, -live, -stall, -results, -profiles
 	go test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -timeout 30m ./pipeline/bench $(BENCHFLAGS)
 
 bench-curve: ## bytes and look-ups against the rate, the rate against processes; BENCHFLAGS: -sample, -epochs, -rounds, -results

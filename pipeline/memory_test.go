@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -25,6 +26,21 @@ func stalled(r *rig) (release func()) {
 	return func() { close(gate) }
 }
 
+// held is the memory of all lanes, used or not.
+func (r *rig) held() (bytes int64) {
+	for _, l := range r.current.lanes {
+		l.mu.Lock()
+		for _, s := range []*slab{l.slab, l.spare} {
+			bytes += int64(len(s.batches)) * int64(unsafe.Sizeof(block{}))
+			for _, arena := range s.arenas {
+				bytes += int64(cap(arena))
+			}
+		}
+		l.mu.Unlock()
+	}
+	return bytes
+}
+
 func TestAStalledStoreStopsReading(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -41,6 +57,11 @@ func TestAStalledStoreStopsReading(t *testing.T) {
 		most := float64(r.config.Memory + partitions*batch*(recordSize+40))
 		if waiting := testutil.ToFloat64(r.metrics.waiting); waiting < float64(r.config.Memory)/2 || waiting > most {
 			t.Errorf("%v bytes wait, want about %d and at most %v", waiting, r.config.Memory, most)
+		}
+		// The accounts are true: so much memory there really is, but for blocks and arenas that are not full.
+		const notFull = partitions * 2 * (arenaSize + int64(unsafe.Sizeof(block{})))
+		if held := r.held(); held > int64(most)+notFull || held < int64(r.config.Memory)/2 {
+			t.Errorf("lanes hold %d bytes, want about %d and at most %v", held, r.config.Memory, int64(most)+notFull)
 		}
 		stopped := look(l, func() int { return l.handled })
 		time.Sleep(time.Minute)

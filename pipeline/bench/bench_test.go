@@ -17,6 +17,7 @@ var (
 	roundsFlag   = flag.Int("rounds", 3, "times that each contender runs")
 	resultsFlag  = flag.String("results", "", "file for the results as JSON; empty: a new temporary one")
 	rateFlag     = flag.Int("rate", 174_000, "events a second of the live part")
+	stallFlag    = flag.Duration("stall", 10*time.Second, "how long Redis is away while ingest reads; 0: never")
 	liveFlag     = flag.Duration("live", 20*time.Second, "length of the live part; 0: none")
 	sampleFlag   = flag.Int("sample", 2_000_000, "events of an epoch that the curve writes")
 	epochsFlag   = flag.Int("epochs", 96, "epochs that the curve's look-ups go through")
@@ -48,7 +49,7 @@ func BenchmarkIngest(b *testing.B) {
 		}
 	}
 	c := compare(b, kafkatest.Start(b), plan{
-		events: *eventsFlag, rounds: *roundsFlag, peers: true, profiles: profiles, rate: *rateFlag, live: *liveFlag,
+		events: *eventsFlag, rounds: *roundsFlag, peers: true, profiles: profiles, rate: *rateFlag, live: *liveFlag, stall: *stallFlag,
 		cold: *dayRows, hot: *dayHot,
 	})
 	c.print(os.Stdout)
@@ -64,7 +65,7 @@ func BenchmarkIngest(b *testing.B) {
 func TestComparison(t *testing.T) {
 	t.Parallel()
 	const events = 4000
-	c := compare(t, kafkatest.StartEmbedded(t), plan{events: events, rounds: 1, rate: 500, live: 4 * time.Second, cold: 80, hot: 800})
+	c := compare(t, kafkatest.StartEmbedded(t), plan{events: events, rounds: 1, rate: 500, live: 4 * time.Second, stall: 100 * time.Millisecond, cold: 80, hot: 800})
 	if len(c.Runs) != len(contenders) {
 		t.Fatalf("%d runs, want one of each of %v", len(c.Runs), contenders)
 	}
@@ -73,8 +74,12 @@ func TestComparison(t *testing.T) {
 			t.Errorf("run %d: %+v", i, run)
 		}
 	}
-	if stored := c.Runs[len(c.Runs)-1]; stored.RedisBytes < 10 || stored.RedisCPUMicros <= 0 {
+	stored := c.Runs[len(c.Runs)-1]
+	if stored.RedisBytes < 10 || stored.RedisCPUMicros <= 0 {
 		t.Errorf("Redis holds %.1f bytes an event after %.3f µs: are they there?", stored.RedisBytes, stored.RedisCPUMicros)
+	}
+	if c.Stalled == nil || c.Stalled.PeakMB <= 0 || stored.Compaction == nil || stored.Compaction.CPUMicros <= 0 {
+		t.Errorf("a stall: %+v, compaction: %+v", c.Stalled, stored.Compaction)
 	}
 	if l := c.Live; l.Freshness.N == 0 || l.Lookup.N == 0 || l.Purge.Seconds <= 0 {
 		t.Errorf("the live part: %+v", l)

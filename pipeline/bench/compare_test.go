@@ -16,10 +16,12 @@ const (
 	groupReader contender = "reader"
 	rawFetch    contender = "fetch"
 	ingestion   contender = "ingest"
-	production  contender = "producer" // of the live part, not compared
+	sustained   contender = "sustained" // ingest, then compaction of the same
+	production  contender = "producer"  // of the live part, not compared
+	compaction  contender = "compactor" // of sustained
 )
 
-var contenders = []contender{groupReader, rawFetch, ingestion}
+var contenders = []contender{groupReader, rawFetch, ingestion, sustained}
 
 // run is one contender in one round. All but Events and Seconds is per event.
 type run struct {
@@ -34,7 +36,8 @@ type run struct {
 	PeakMB         float64   `json:"peak_rss_mb"`
 	RedisCPUMicros float64   `json:"redis_cpu_us_per_event"`
 	RedisBytes     float64   `json:"redis_bytes_per_event"` // of used_memory, all overhead in
-	Purge          *purge    `json:"purge,omitempty"`       // of what ingest has stored
+	Purge          *purge    `json:"purge,omitempty"`       // of what is stored
+	Compaction     *run      `json:"compaction,omitempty"`  // its part of sustained
 }
 
 // comparison is what is printed and saved.
@@ -44,6 +47,7 @@ type comparison struct {
 	Runs    []run    `json:"runs"`
 	Absent  []string `json:"absent,omitempty"` // peers that the machine has not
 	Live    *live    `json:"live,omitempty"`
+	Stalled *run     `json:"stalled,omitempty"` // ingest, and Redis is away for a while
 	Goals   []goal   `json:"goals"`
 	who     []contender
 }
@@ -54,7 +58,7 @@ type plan struct {
 	peers          bool // as far as they are found on the machine
 	profiles       string
 	rate           int // of the live part
-	live           time.Duration
+	live, stall    time.Duration
 	cold, hot      int // rows of the epochs of the day that is looked up meanwhile
 }
 
@@ -78,7 +82,7 @@ func compare(t testing.TB, kafka *kafkatest.Cluster, p plan) *comparison {
 			task := task{
 				Contender: who, Brokers: kafka.Brokers(), Topic: c.Traffic.Topic, Events: p.events,
 				Group: fmt.Sprintf("%s-%s-%d", c.Traffic.Topic, who, round),
-				Redis: s.data.Addr, Keyring: s.keys.URL(),
+				Redis: s.data.Addr, Keyring: s.keys.URL(), KEK: s.kek, Began: began,
 			}
 			if who == ingestion {
 				task.Profiles = p.profiles
@@ -87,6 +91,12 @@ func compare(t testing.TB, kafka *kafkatest.Cluster, p plan) *comparison {
 			result.Round = round
 			c.Runs = append(c.Runs, result)
 		}
+	}
+	if p.stall > 0 {
+		c.Stalled = s.stall(t, task{
+			Contender: ingestion, Brokers: kafka.Brokers(), Topic: c.Traffic.Topic, Events: p.events, Group: c.Traffic.Topic + "-stalled",
+			Redis: s.data.Addr, Keyring: s.keys.URL(),
+		}, p.stall)
 	}
 	if p.live > 0 {
 		c.Live = runLive(t, kafka, s, p.rate, p.live, p.cold, p.hot)
@@ -100,14 +110,20 @@ func (s *servers) measure(t testing.TB, task task) run {
 	t.Helper()
 	s.empty(t)
 	var log *minted
-	if task.Contender == ingestion {
-		log = s.mint(t)
+	switch task.Contender {
+	case ingestion:
+		log = s.mint(t, workloadRate*policy().Epoch.Seconds())
+	case sustained: // the compactor gets shards that are full, as at any rate
+		log = s.mint(t, float64(task.Events))
 	}
 	memory, cpu := s.figures(t)
 	var result run
-	if isPeer(task.Contender) {
+	switch {
+	case isPeer(task.Contender):
 		result = s.runRsyslog(t, task)
-	} else {
+	case task.Contender == sustained:
+		result = runSustained(t, task)
+	default:
 		result = execute(t, task)
 	}
 	memoryAfter, cpuAfter := s.figures(t)

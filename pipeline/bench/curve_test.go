@@ -56,6 +56,7 @@ func BenchmarkCurve(b *testing.B) {
 			c.Tiers = append(c.Tiers, measureTier(b, s, of))
 		}
 		printTiers(c.Tiers)
+		printTargets(os.Stdout, tierGoals(c.Tiers))
 	})
 	part("lookups", func(b *testing.B, s *servers, c *capacity.Curve) {
 		for _, rate := range []float64{100, 1000, 174_000} {
@@ -65,6 +66,7 @@ func BenchmarkCurve(b *testing.B) {
 			c.Lookups = append(c.Lookups, measureLookup(b, s, of, *epochsFlag, 200))
 		}
 		printLookups(c.Lookups)
+		printTargets(os.Stdout, lookupGoals(c.Lookups))
 	})
 }
 

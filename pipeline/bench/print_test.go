@@ -14,6 +14,7 @@ var labels = map[contender]string{
 	groupReader: "kafka-go group Reader, discarding",
 	rawFetch:    "raw fetch, discarding",
 	ingestion:   "ingest, sealed into Redis, both views",
+	sustained:   "ingest, then compaction of the same",
 	rsyslogPeer: "rsyslog, a plain string with expiry each",
 }
 
@@ -123,7 +124,7 @@ func (c *comparison) print(w io.Writer) {
 		l.Lookup.print(w, fmt.Sprintf("at %s events/s", short(float64(l.Rate))))
 		printGrowth(w, l.Growth)
 	}
-	c.printTargets(w)
+	printTargets(w, c.Goals)
 }
 
 // ratios of one contender to another, each of one round: what slows the machine

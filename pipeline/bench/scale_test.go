@@ -40,7 +40,7 @@ func BenchmarkScale(b *testing.B) {
 func scale(t testing.TB, kafka *kafkatest.Cluster, s *servers, processes, events int) scaled {
 	t.Helper()
 	s.empty(t)
-	log := s.mint(t)
+	log := s.mint(t, workloadRate*policy().Epoch.Seconds())
 	results := make([]run, processes)
 	tasks := make([]task, processes)
 	for i := range tasks {

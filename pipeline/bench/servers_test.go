@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,13 +21,17 @@ import (
 // servers are the data store and the keyring's one node.
 type servers struct {
 	data, keys *redistest.Server
+	kek        string // file of the key-encryption key
 	// The harness's own connections.
 	dataClient, keysClient *redis.Client
 }
 
 func startServers(t testing.TB) *servers {
 	t.Helper()
-	s := &servers{data: redistest.Start(t), keys: redistest.Start(t)}
+	s := &servers{data: redistest.Start(t), keys: redistest.Start(t), kek: filepath.Join(t.TempDir(), "kek")}
+	if err := keyring.GenerateKEK(s.kek, time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	s.dataClient, s.keysClient = s.data.Client(t), s.keys.Client(t)
 	return s
 }
@@ -43,15 +48,14 @@ func (s *servers) empty(t testing.TB) {
 	}
 }
 
-// mint has a warden make the keys, with the layout that follows an epoch of the
-// workload's rate.
-func (s *servers) mint(t testing.TB) *minted {
+// mint has a warden make the keys, with the layout that follows an epoch of so many events.
+func (s *servers) mint(t testing.TB, events float64) *minted {
 	t.Helper()
 	ring, err := keyring.New(keyring.NewRedisNode("bench", s.keysClient))
 	if err != nil {
 		t.Fatal(err)
 	}
-	kek, err := keyring.NewMemoryKEK(time.Now())
+	kek, err := keyring.OpenKEK(s.kek, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +63,7 @@ func (s *servers) mint(t testing.TB) *minted {
 	enforcer, err := warden.New(warden.DefaultConfig(), warden.Dependencies{
 		Policies: policies, Keyring: ring, KEK: kek, Store: log,
 		Records: func(context.Context, retention.Epoch) (uint64, error) {
-			return uint64(workloadRate * policy().Epoch.Seconds()), nil
+			return uint64(events), nil
 		},
 		Forget: func(retention.Epoch) {}, Log: zap.NewNop(),
 	})

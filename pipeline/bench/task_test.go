@@ -30,10 +30,12 @@ type task struct {
 	Topic     string
 	Group     string
 	Events    int
-	Rate      int    // per second, of a producer
-	Redis     string // host:port
-	Keyring   string // URL
-	Profiles  string // folder; empty: none
+	Rate      int       // per second, of a producer
+	Redis     string    // host:port
+	Keyring   string    // URL
+	Profiles  string    // folder; empty: none
+	KEK       string    // file
+	Began     time.Time // of the harness: it decides on the epoch
 }
 
 // execute runs a task in a process of its own.
@@ -78,6 +80,8 @@ func runTask(text string) int {
 			err = fetch(ctx, t, watch)
 		case ingestion:
 			err = ingest(ctx, t, watch)
+		case compaction:
+			err = compactEpoch(ctx, t, watch)
 		case production:
 			err = produce(ctx, t, watch)
 		}
