@@ -46,7 +46,7 @@ func build() (folder string, err error) {
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building mayfly: %w\n%s", err, out)
 	}
-	return folder, lookAtSources()
+	return folder, nil
 }
 
 // lookAtSources lets the cache of test results know what the binary is made of: go
@@ -78,6 +78,9 @@ type guaranteed struct {
 // TestGuarantee runs the cases on one Kafka, whose segments go within seconds.
 func TestGuarantee(t *testing.T) {
 	t.Parallel()
+	if err := lookAtSources(); err != nil { // a look before the tests run is not remembered
+		t.Fatal(err)
+	}
 	l := newLab(t, kafkatest.StartOwn(t, kafkatest.QuickPurge()))
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
