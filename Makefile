@@ -3,8 +3,8 @@ GOTOOL = go tool -modfile=tools.mod
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the binary ./mayfly, as it is released: the runtime erases keys
-	GOEXPERIMENT=runtimesecret go build -trimpath -o mayfly ./cmd/mayfly
+build: ## the binary ./mayfly, as it is released: the runtime erases keys, and what it frees
+	@.ci/build mayfly
 
 test: ## every test with the race detector, then what was skipped and why
 	@.ci/test -race ./...

@@ -20,6 +20,7 @@ func (d *Desk) guard(mux *http.ServeMux) http.Handler {
 	origins := http.NewCrossOriginProtection()
 	origins.SetDenyHandler(problem(http.StatusForbidden, "a page of another origin may not ask the desk"))
 	routed := origins.Handler(route(mux))
+	asked := keepsNothing(routed)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer d.recovered(w)
 		header := w.Header()
@@ -30,6 +31,10 @@ func (d *Desk) guard(mux *http.ServeMux) http.Handler {
 		header.Set("X-Content-Type-Options", "nosniff")
 		if !d.knowsHost(r.Host) {
 			problem(http.StatusMisdirectedRequest, "this desk listens on loopback and is not known under that host name: see desk.hosts").ServeHTTP(w, r)
+			return
+		}
+		if r.Method == http.MethodPost { // nothing else is told an address, or tells one
+			asked.ServeHTTP(w, r)
 			return
 		}
 		routed.ServeHTTP(w, r)

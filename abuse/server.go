@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"mayfly/retention/secret"
 )
 
 // Timeouts of the server. An answer may take as long as a batch. A read deadline
@@ -57,7 +59,7 @@ func (d *Desk) Serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		stopped <- server.Shutdown(drain)
 	})
-	err := server.Serve(listener)
+	err := server.Serve(secret.Listener{Listener: listener})
 	if stop() { // ctx has not ended: the listener failed
 		return fmt.Errorf("serving the desk: %w", errors.Join(err, server.Close()))
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"mayfly/pipeline/kafkain"
+	"mayfly/retention/secret"
 	"mayfly/retention/store"
 )
 
@@ -162,6 +163,7 @@ func (g *generation) flush() error {
 	for _, s := range taken {
 		s.erase()
 	}
+	secret.WipeStack()
 	if errors.Is(err, store.ErrKeyLost) {
 		g.rewind("an epoch key was lost before its deadline: reading the last events again", err)
 	}

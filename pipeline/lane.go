@@ -11,6 +11,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/record"
 	"mayfly/retention/seal"
+	"mayfly/retention/secret"
 )
 
 // lane is the way of one partition: it decodes each message, judges it, and lets
@@ -60,6 +61,16 @@ func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
 		// The partition's log was cut short: what it has now is new, though its offsets are not.
 		l.next, l.expect = b.Next, b.Next
 	}
+	l.takeAll(b, now)
+	secret.WipeStack()
+	l.next = max(l.next, b.Next)
+	grown := l.slab.bytes - before
+	l.mu.Unlock()
+	l.metrics.add(l.counts)
+	return l.reserve(ctx, grown)
+}
+
+func (l *lane) takeAll(b *kafkain.Batch, now int64) {
 	for i := range b.Records {
 		r := &b.Records[i]
 		result, events := "", 1
@@ -72,11 +83,6 @@ func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
 			l.counts[result] += events
 		}
 	}
-	l.next = max(l.next, b.Next)
-	grown := l.slab.bytes - before
-	l.mu.Unlock()
-	l.metrics.add(l.counts)
-	return l.reserve(ctx, grown)
 }
 
 // reserve accounts for memory that the slab has taken already, so that a

@@ -138,6 +138,18 @@ func (ps Policies) For(event Fielded) *Policy {
 	return nil
 }
 
+// NextDeadline is the first deadline of any epoch after now.
+func (ps Policies) NextDeadline(now time.Time) (next time.Time) {
+	for i := range ps {
+		e := ps[i].EpochAt(now.Add(-ps[i].Window)) // the last whose deadline has come
+		e.Start += e.Length
+		if deadline := e.Deadline(ps[i].Window); next.IsZero() || deadline.Before(next) {
+			next = deadline
+		}
+	}
+	return next
+}
+
 // Validate checks every policy and that names are unique.
 func (ps Policies) Validate() error {
 	if len(ps) == 0 {

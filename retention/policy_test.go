@@ -56,6 +56,27 @@ func TestLiveEpochs(t *testing.T) {
 	}
 }
 
+func TestNextDeadline(t *testing.T) {
+	t.Parallel()
+	ps := Policies{{Name: "a", Window: time.Minute, Epoch: 7 * time.Second}, {Name: "b", Window: 10 * time.Second, Epoch: 10 * time.Second}}
+	now := time.UnixMilli(1_763_775_000_123)
+	for range 100 {
+		first := now.Add(time.Hour)
+		for i := range ps {
+			for _, e := range ps[i].Live(now) {
+				if deadline := e.Deadline(ps[i].Window); deadline.Before(first) {
+					first = deadline
+				}
+			}
+		}
+		next := ps.NextDeadline(now)
+		if !next.Equal(first) || !next.After(now) {
+			t.Fatalf("after %v: %v, want %v", now, next, first)
+		}
+		now = next
+	}
+}
+
 func TestDefaultEpochLength(t *testing.T) {
 	t.Parallel()
 	for window, want := range map[time.Duration]time.Duration{

@@ -31,6 +31,8 @@ type build struct {
 	Platform string `json:"platform"`
 	// ErasesKeys says that epoch keys are wiped from memory by the runtime.
 	ErasesKeys bool `json:"erases_keys"`
+	// OverwritesFreed says that everything that the runtime frees is overwritten.
+	OverwritesFreed bool `json:"overwrites_freed"`
 }
 
 // Run prints the build information.
@@ -57,11 +59,16 @@ func (cmd *VersionCmd) Run() error {
 	} else {
 		fmt.Fprintln(w, "key memory\tnot erased by the runtime: build with GOEXPERIMENT=runtimesecret")
 	}
+	if b.OverwritesFreed {
+		fmt.Fprintln(w, "freed memory\toverwritten by the runtime")
+	} else {
+		fmt.Fprintln(w, "freed memory\tnot overwritten by the runtime: build with make build, or set GODEBUG=clobberfree=1")
+	}
 	return w.Flush()
 }
 
 func describe(info *debug.BuildInfo) build {
-	b := build{Version: info.Main.Version, Go: info.GoVersion, ErasesKeys: secret.Erases}
+	b := build{Version: info.Main.Version, Go: info.GoVersion, ErasesKeys: secret.Erases, OverwritesFreed: secret.Overwrites()}
 	var system, machine string
 	for _, s := range info.Settings {
 		switch s.Key {

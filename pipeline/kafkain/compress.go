@@ -124,17 +124,20 @@ func appendSnappyBlock(dst, block []byte, limit int) ([]byte, error) {
 	return dst[:len(dst)+length], nil
 }
 
-// zstdDecoder is shared: DecodeAll may run concurrently.
-var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxDecompressed))
+// zstdDecoders is a pool, as the others are, though a decoder can be shared: what it has of
+// the last batch goes when the pool is emptied (secret.Scrub).
+var zstdDecoders = sync.Pool{New: func() any {
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecompressed))
 	if err != nil {
 		panic(err) // only for options that contradict each other
 	}
 	return decoder
-})
+}}
 
 func appendZstd(dst, src []byte) ([]byte, error) {
-	out, err := zstdDecoder().DecodeAll(src, dst)
+	decoder := zstdDecoders.Get().(*zstd.Decoder)
+	defer zstdDecoders.Put(decoder)
+	out, err := decoder.DecodeAll(src, dst)
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return dst, errTooLarge

@@ -80,6 +80,7 @@ func (d *decoder) flush(emit func(*Batch) error) error {
 	}
 	d.batch.Records = d.records
 	err := emit(&d.batch)
+	clear(d.arena)
 	d.reset(d.batch.Next)
 	// One large batch shall not hold its memory for ever.
 	if cap(d.arena) > max(4*d.limit, keptArena) {
@@ -143,6 +144,7 @@ func (d *decoder) parseRecords(b *recordBatch) error {
 		start := len(d.arena)
 		var err error
 		if d.arena, err = appendDecompressed(d.arena, codec, payload); err != nil {
+			clear(d.arena[start:cap(d.arena)])
 			d.arena = d.arena[:start]
 			return err
 		}

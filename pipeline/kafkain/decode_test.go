@@ -34,6 +34,27 @@ func TestDecodeCodecs(t *testing.T) {
 	}
 }
 
+func TestHandledRecordsAreErased(t *testing.T) {
+	t.Parallel()
+	for codec, name := range codecNames[1:] { // what was not compressed lies in the record set
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set := batchPlan{codec: int16(codec + 1), records: values(strings.Repeat("203.0.113.7 ", 100))}.build(t)
+			d := decoder{limit: 1 << 20}
+			var left []byte
+			if err := d.decode(set, 0, nil, func(b *Batch) error {
+				left = b.Records[0].Value
+				return nil
+			}); err != nil || len(left) == 0 {
+				t.Fatal(len(left), err)
+			}
+			if bytes.Contains(left, []byte("203")) {
+				t.Error("the decoder keeps what was handled")
+			}
+		})
+	}
+}
+
 // Java's producers frame snappy in blocks.
 func TestDecodeXerialSnappy(t *testing.T) {
 	t.Parallel()

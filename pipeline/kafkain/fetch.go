@@ -153,9 +153,11 @@ func (s *recordSet) bytes() []byte {
 	return *s.buffer
 }
 
-// release gives the buffer to the next fetch, of whatever partition.
+// release erases the buffer and gives it to the next fetch, of whatever partition: messages
+// have deadlines, buffers have none.
 func (s *recordSet) release() {
 	if s.buffer != nil {
+		clear(*s.buffer)
 		setBuffers.Put(s.buffer)
 		s.buffer = nil
 	}

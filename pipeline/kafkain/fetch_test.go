@@ -38,6 +38,20 @@ func TestRecordSetReadsWhatItsLengthSays(t *testing.T) {
 	}
 }
 
+// (Not parallel: it looks at a buffer that others may have by then.)
+func TestReleasedRecordSetIsErased(t *testing.T) {
+	const message = "203.0.113.7"
+	var set recordSet
+	if _, err := set.ReadFrom(bytes.NewReader(append([]byte{0, 0, 0, byte(len(message))}, message...))); err != nil {
+		t.Fatal(err)
+	}
+	left := set.bytes()
+	set.release()
+	if bytes.Contains(left, []byte("203")) {
+		t.Error("the next fetch's buffer has this one's messages")
+	}
+}
+
 // A length that lies costs an error and no memory. (Not parallel: it measures the heap.)
 func TestRecordSetDoesNotTrustItsLength(t *testing.T) {
 	for _, length := range []uint32{maxRecordSet, maxRecordSet + 1, 1<<31 - 1} {

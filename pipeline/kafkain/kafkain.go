@@ -157,9 +157,8 @@ func (c *Consumer) Run(ctx context.Context, h Handler) error {
 	}
 	defer admin.close()
 	transport := &kafka.Transport{
-		Dial: c.security.dial, DialTimeout: dialTimeout, MetadataTTL: metadataTTL,
-		MetadataTopics: c.config.Topics, ClientID: clientID,
-		TLS: c.security.tls, SASL: c.security.kafkaGo(),
+		Dial: c.security.dialForgetful, DialTimeout: dialTimeout, MetadataTTL: metadataTTL, // TLS, too
+		MetadataTopics: c.config.Topics, ClientID: clientID, SASL: c.security.kafkaGo(),
 	}
 	defer transport.CloseIdleConnections()
 

@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"mayfly/retention/secret"
 )
 
 const (
@@ -44,6 +46,24 @@ func newSecurity(c Config) (security, error) {
 		}
 	}
 	return s, nil
+}
+
+// dialForgetful dials for records: no buffer in front of the connection, TLS's included, keeps
+// what was read until more of it comes. It does TLS itself, to stand between it and kafka-go.
+func (s security) dialForgetful(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := s.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	conn = secret.Conn{Conn: conn}
+	if s.tls == nil {
+		return conn, nil
+	}
+	config := s.tls.Clone()
+	if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secret.Conn{Conn: tls.Client(conn, config)}, nil // the handshake comes with the first read
 }
 
 func (c TLSConfig) load() (*tls.Config, error) {

@@ -15,6 +15,7 @@ import (
 
 	"mayfly/pipeline/event"
 	"mayfly/pipeline/produce"
+	"mayfly/retention/secret"
 )
 
 // lines takes the lines of a log from connections. There are no answers: a sender
@@ -77,7 +78,7 @@ func (l *lines) read(ctx context.Context, conn net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
-	log, ok := notHTTP(conn)
+	log, ok := notHTTP(secret.Conn{Conn: conn})
 	if !ok {
 		l.deps.Log.Warn("a sender of lines speaks HTTP, as a web page can, and was cut off")
 		return

@@ -24,6 +24,7 @@ import (
 
 	"mayfly/pipeline/edge"
 	"mayfly/pipeline/event"
+	"mayfly/retention/secret"
 )
 
 // Dependencies are what a Relay is given.
@@ -104,7 +105,7 @@ func (r *Relay) serve(ctx context.Context, listener net.Listener) error {
 	})
 	defer stop()
 	r.deps.Log.Info("relay listens", zap.Stringer("address", listener.Addr()))
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(secret.Listener{Listener: listener}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving events: %w", err)
 	}
 	return <-stopped
@@ -112,7 +113,10 @@ func (r *Relay) serve(ctx context.Context, listener net.Listener) error {
 
 func (r *Relay) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/events", r.serveEvents)
+	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, request *http.Request) {
+		r.serveEvents(w, request)
+		secret.WipeStack()
+	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.deps.Gatherer, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, "application/json", map[string]bool{"alive": true})

@@ -24,6 +24,7 @@ import (
 
 	"mayfly/retention"
 	"mayfly/retention/keyring"
+	"mayfly/retention/secret"
 	"mayfly/retention/store"
 )
 
@@ -172,6 +173,7 @@ func (c *Compactor) units(ctx context.Context, epoch retention.Epoch, units []st
 	var total store.Compacted
 	for _, u := range units {
 		done, err := c.d.Units.Compact(ctx, u)
+		secret.WipeStack()
 		switch {
 		case ctx.Err() != nil:
 			return false, ctx.Err()

@@ -13,6 +13,16 @@
 //   - no function with a pool of buffers (fmt, encoding/json) is given a key;
 //   - no goroutine is started inside Do: it would not be covered;
 //   - who drops a key at its deadline calls Collect.
+//
+// Addresses and accounts are too many to be handled inside Do. Of them nothing is left a
+// second or two after their deadline, by simpler means and other rules:
+//
+//   - a buffer that lives on is cleared by its owner when he is done with what is in it,
+//     or comes from a sync.Pool and is cleared or filled anew by each user;
+//   - connections that bring them are a Conn;
+//   - a goroutine that lives on calls WipeStack when it has handled some;
+//   - everything else is left to the collector, which overwrites what it frees
+//     (Overwrites), and to Scrub, which every process calls at each deadline.
 package secret
 
 import (

@@ -93,7 +93,7 @@ func (p *plan) forget() {
 	clear(p.rows)
 	clear(p.mentions)
 	clear(p.subjects)
-	clear(p.scratch)
+	clear(p.scratch[:cap(p.scratch)])
 }
 
 func resize[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }

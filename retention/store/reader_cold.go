@@ -11,6 +11,7 @@ import (
 
 	"mayfly/retention/record/cold"
 	"mayfly/retention/seal"
+	"mayfly/retention/secret"
 )
 
 // rereads is how often a chunk in which something is missing is read again before that
@@ -80,7 +81,10 @@ func side(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range n {
-		g.Go(func() error { return do(ctx, i) })
+		g.Go(func() error {
+			defer secret.WipeStack()
+			return do(ctx, i)
+		})
 	}
 	return g.Wait()
 }

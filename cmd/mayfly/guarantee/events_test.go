@@ -44,6 +44,21 @@ func produceStamped(t testing.TB, kafka *kafkatest.Cluster, topic string, stamp 
 	kafka.Produce(t, topic, kgo.NoCompression(), &kgo.Record{Value: value, Timestamp: stamp})
 }
 
+// codecs are all that Kafka has; each passes an event through other memory.
+var codecs = []kgo.CompressionCodec{
+	kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
+}
+
+// produceIn is produce by a producer that compresses.
+func produceIn(t testing.TB, kafka *kafkatest.Cluster, topic string, codec kgo.CompressionCodec, e connection) {
+	t.Helper()
+	value, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafka.Produce(t, topic, codec, &kgo.Record{Value: value})
+}
+
 // deadline is when an event of the given time must be gone under a window.
 func deadline(at time.Time, window time.Duration) time.Time {
 	return at.Truncate(epochLength).Add(window)

@@ -41,8 +41,8 @@ func build() (folder string, err error) {
 		return "", err
 	}
 	mayfly = filepath.Join(folder, "mayfly")
-	command := exec.Command("go", "build", "-trimpath", "-o", mayfly, "./cmd/mayfly")
-	command.Dir, command.Env = root, append(os.Environ(), "GOEXPERIMENT=runtimesecret")
+	command := exec.Command(".ci/build", mayfly)
+	command.Dir = root
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building mayfly: %w\n%s", err, out)
 	}

@@ -31,6 +31,7 @@ import (
 	"mayfly/retention/receipts"
 	"mayfly/retention/receipts/witness"
 	"mayfly/retention/redisconn"
+	"mayfly/retention/secret"
 	"mayfly/retention/store"
 	"mayfly/retention/warden"
 )
@@ -313,6 +314,7 @@ func (p *Process) Ready() map[string]error {
 // Run does the work of all roles until ctx ends or one of them fails.
 func (p *Process) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return atDeadlines(ctx, p.Config.Policies, secret.Scrub) })
 	if p.opener != nil {
 		g.Go(func() error { return p.opener.Run(ctx) })
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"mayfly/cmd/mayfly/config"
 	"mayfly/pipeline/edge"
@@ -61,7 +62,10 @@ func RunRelay(ctx context.Context, flags config.Flags) (err error) {
 		return err
 	}
 	log.Info("mayfly relay starts", zap.Int("policies", len(c.Policies)))
-	err = r.Run(ctx)
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return atDeadlines(ctx, c.Policies, secret.Scrub) })
+	work.Go(func() error { return r.Run(ctx) })
+	err = work.Wait()
 	log.Info("mayfly relay has stopped", zap.Error(err))
 	return err
 }
