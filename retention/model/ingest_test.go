@@ -30,6 +30,15 @@ func (m *model) serverSteps(s *state, to yield) {
 			}
 		}
 	}
+	if s.left.swap > 0 {
+		for chunk := s.chunk.safe; chunk <= s.chunk.length; chunk++ {
+			n := *s
+			n.left.swap--
+			n.identity++
+			n.chunk.cut(chunk)
+			to("redis", 0, "failover of the chunk's server", n)
+		}
+	}
 	if s.left.evict > 0 {
 		n := *s
 		n.left.evict--
@@ -42,17 +51,29 @@ func (m *model) serverSteps(s *state, to yield) {
 		if s.left.restart > 0 {
 			n := *s
 			n.left.restart--
-			n.nodes[i] = node{}
+			n.nodes[i], n.forgetful = node{}, m.faults.widen > 0
 			to("keyring node", i, "restart", n)
 		}
 	}
 	if s.left.narrow > 0 && s.now <= narrow {
 		n := *s
 		n.left.narrow--
-		n.window, n.owner = narrow, nobody
-		n.ingesters, n.wardens, n.reader = [2]ingester{}, [2]warden{}, reader{kek: s.reader.kek}
+		n.window, n.term = narrow, narrow
+		n.restartAll()
 		to("policy", 0, "a shorter window, and everybody restarts", n)
 	}
+	if s.left.widen > 0 && s.window == narrow {
+		n := *s
+		n.left.widen--
+		n.window = wide
+		n.restartAll()
+		to("policy", 0, "the longer window again, and everybody restarts", n)
+	}
+}
+
+func (s *state) restartAll() {
+	s.owner = nobody
+	s.ingesters, s.wardens, s.reader = [2]ingester{}, [2]warden{}, reader{kek: s.reader.kek}
 }
 
 // kafkaSteps give and take the partition.
@@ -93,7 +114,9 @@ func (m *model) leave(s *state, i int) {
 		s.owner = nobody
 	}
 	g := s.ingesters[i]
-	s.ingesters[i] = ingester{writer: g.writer, sequence: g.sequence, pending: g.pending}
+	s.ingesters[i] = ingester{
+		writer: g.writer, sequence: g.sequence, pending: g.pending, old: g.old, base: g.base, disowned: g.disowned, lost: g.lost,
+	}
 }
 
 func (m *model) ingesterSteps(s *state, i int, to yield) {
@@ -114,6 +137,7 @@ func (m *model) ingesterSteps(s *state, i int, to yield) {
 		n := *s
 		if s.identity != g.identity && !m.is(noRewind) {
 			m.leave(&n, i)
+			m.disown(&n.ingesters[i], g.next)
 			does("verify: Rewind", n)
 			break
 		}
@@ -122,8 +146,9 @@ func (m *model) ingesterSteps(s *state, i int, to yield) {
 	case committing:
 		n := *s
 		if m.is(reckonsLate) {
-			g.due = g.aged
+			g.due, g.reckoned = g.aged, g.old
 		}
+		n.ingesters[i].base, n.ingesters[i].reckoned = max(g.base, g.reckoned), 0 // Settle
 		if s.owner != int8(i) || g.revoked {
 			m.leave(&n, i)
 		} else {
@@ -131,6 +156,7 @@ func (m *model) ingesterSteps(s *state, i int, to yield) {
 		}
 		if s.owner == int8(i) {
 			n.committed = max(n.committed, g.due)
+			m.makeGood(&n, i)
 		}
 		does("commit", n)
 	}
@@ -170,7 +196,7 @@ func (m *model) flushSteps(s *state, i int, does func(string, state)) {
 func (m *model) stored(s *state, i int) {
 	g := &s.ingesters[i]
 	g.next, g.to, g.key, g.blind = g.to, 0, 0, false
-	g.step, g.due = verifying, g.aged
+	g.step, g.due, g.reckoned = verifying, g.aged, g.old
 	if g.revoked && m.is(finishesAtOnce) {
 		g.due = g.next
 	}
@@ -186,7 +212,7 @@ func (m *model) sealSteps(s *state, i int, does func(string, state)) {
 	}
 	if g.pending {
 		if !m.is(keepsSequence) {
-			g.writer, g.sequence = 0, 0
+			g.drop()
 		}
 		g.pending = false
 	}
@@ -199,13 +225,13 @@ func (m *model) sealSteps(s *state, i int, does func(string, state)) {
 		keys, _ := fetch(&n, up)
 		g, mine := &n.ingesters[i], n.sealsFor[g.writer]
 		if purged := up.has(0) && n.nodes[0].marked || up.has(1) && n.nodes[1].marked; purged && (keys == 0 || g.writer != 0 && !keys.has(mine)) {
-			g.writer, g.sequence = 0, 0
+			g.drop()
 			m.stored(&n, i)
 			does("Seal: purged", n)
 			return
 		}
 		if g.writer != 0 && !keys.has(mine) {
-			g.writer, g.sequence = 0, 0
+			g.drop()
 			m.leave(&n, i)
 			does("Seal: ErrKeyLost: Rewind", n)
 			return
@@ -241,7 +267,8 @@ func (m *model) wrap(n *state, i int, up set, does func(string, state)) {
 	switch answer := m.publishOn(n, up, n.deadlines[g.key], 0, set(0).with(id), g.key); {
 	case answer == published:
 		if n.sealsFor[id] = g.key; id != g.writer {
-			g.writer, g.sequence = id, 0
+			g.drop()
+			g.writer = id
 		}
 		m.sealed(n, i)
 		does("Seal: PublishWrap", *n)
@@ -284,7 +311,9 @@ func (m *model) appendSteps(s *state, i int, does func(string, state)) {
 	}
 	g.step = after
 	if !first {
-		g.pending = false
+		if g.pending = false; m.faults.swap > 0 {
+			n.stored = max(n.stored, g.to)
+		}
 		m.stored(&n, i)
 	}
 	does(what, n)

@@ -11,6 +11,7 @@ const (
 	falseAlarm
 	stuck
 	blindWriter
+	forgotten
 	lost
 	remains
 	answered // none, see seeksAnswer
@@ -21,14 +22,15 @@ func (v violation) String() string {
 		"", "a committed event is missing and the look-up says complete", "a look-up gives an event twice",
 		"something is readable past its deadline plus grace", "a keyring node holds the epoch after its purge's receipt",
 		"nothing went wrong, yet a look-up says incomplete", "ingest waits for what can't come",
-		"ingest seals what no reader can open", "what the servers had safely is lost",
+		"ingest seals what no reader can open", "what was stored is missing, not stored again, and the look-up says complete",
+		"what the servers had safely is lost",
 		"something of a purged epoch is stored after its end", "everything is committed, found, and the look-up says complete",
 	}[v]
 }
 
 // judge judges an answer given now, when the first must events were committed before its question.
 func (m *model) judge(s *state, must int8, f found) violation {
-	inside := s.now < s.window-grace && s.reader.jump == 0
+	inside := s.now < min(s.window, s.term)-grace && s.reader.jump == 0
 	for event, times := range f.events {
 		switch {
 		case times > 1:
@@ -51,11 +53,15 @@ func (m *model) check(s *state) violation {
 	fresh.reader.cache, fresh.reader.deadline, fresh.reader.boot = 0, 0, 0
 	x := list(s)
 	for _, asked := range []state{*s, fresh} {
+		over := asked.reader.cache == 0 && m.over(s, x)
 		f := m.answer(&asked, m.find(&asked, x, m.open(&asked, bothNodes, x.needed(s))))
 		if v := m.judge(s, s.committed, f); v != 0 {
 			return v
 		}
-		if !f.complete && m.quiet(s) {
+		if f.complete && m.judge(s, s.stored, f) == silentLoss && s.left.evict == m.faults.evict {
+			return forgotten
+		}
+		if !f.complete && (m.quiet(s) || over || m.madeGood(s)) {
 			return falseAlarm
 		}
 	}
@@ -65,7 +71,7 @@ func (m *model) check(s *state) violation {
 		return s.broken
 	case s.now >= s.window+grace && (keys != 0 || s.reader.cache != 0):
 		return readable
-	case s.receipt && keys != 0 && s.left.restart == m.faults.restart:
+	case s.receipt && keys != 0 && (s.left.restart == m.faults.restart || m.wardens == 1):
 		return lyingReceipt
 	}
 	for i := range s.ingesters {
@@ -86,6 +92,12 @@ func (m *model) quiet(s *state) bool {
 	keys, _ := fetch(s, bothNodes)
 	return left == m.faults && m.clocks.sane() && keys != 0 && s.now < s.window-grace &&
 		s.wardens[0].step == idle && s.wardens[1].step == idle
+}
+
+// over: the epoch was purged, be it by a shorter window than that of now, and every node was told.
+func (m *model) over(s *state, x *index) bool {
+	keys, _ := fetch(s, bothNodes)
+	return s.receipt && keys == 0 && !s.forgetful && x.needed(s) == 0 && m.clocks.sane() && s.reader.jump == 0
 }
 
 // sane: all clocks are as near to the true time as is assumed.

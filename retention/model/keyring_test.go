@@ -90,7 +90,10 @@ func (m *model) expire(s *state) {
 
 // dueAt is the deadline that a warden enforces.
 func (m *model) dueAt(s *state) int8 {
-	due := s.window
+	due := s.term
+	if m.is(noTerm) {
+		due = s.window
+	}
 	if keys, _ := fetch(s, bothNodes); m.is(adoptsFrozen) {
 		for id, deadline := range s.deadlines {
 			if keys.has(int8(id)) {
@@ -103,19 +106,27 @@ func (m *model) dueAt(s *state) int8 {
 
 // purgeDue: time waits for wardens only where a window was shortened; else expiry suffices.
 func (m *model) purgeDue(s *state) bool {
-	if s.window == wide {
+	if s.term == wide {
 		return false
 	}
 	for i, w := range s.wardens[:m.wardens] {
-		if !w.purged && s.now+m.clocks.wardens[i] >= m.dueAt(s) {
+		if !w.purged && !m.ended(s, i) && s.now+m.clocks.wardens[i] >= m.dueAt(s) {
 			return true
 		}
 	}
 	return false
 }
 
+// ended: the epoch is over by a warden's own log.
+func (m *model) ended(s *state, i int) bool { return s.logs[i].ended && !m.is(noTerm) }
+
+// restoreDue: a node that came up empty is told of the purge before the next tick.
+func (m *model) restoreDue(s *state) bool {
+	return (s.logs[0].ended || s.logs[1].ended) && !(s.nodes[0].marked && s.nodes[1].marked) && !m.is(noRestore)
+}
+
 func (m *model) wardenSteps(s *state, i int, to yield) {
-	if i == 1 && s.wardens[0] == s.wardens[1] && m.clocks.wardens[0] == m.clocks.wardens[1] {
+	if i == 1 && s.wardens[0] == s.wardens[1] && s.logs[0] == s.logs[1] && m.clocks.wardens[0] == m.clocks.wardens[1] {
 		return // the same as if the other did it
 	}
 	w, clock := s.wardens[i], s.now+m.clocks.wardens[i]
@@ -125,18 +136,29 @@ func (m *model) wardenSteps(s *state, i int, to yield) {
 	}
 	switch w.step {
 	case idle:
-		if due := m.dueAt(s); clock >= due && !w.purged {
+		due := m.dueAt(s)
+		switch {
+		case m.ended(s, i):
+			if m.restoreDue(s) {
+				n := *s
+				n.nodes = [2]node{{marked: true}, {marked: true}}
+				does("restore: Destroy", n, w)
+			}
+		case clock >= due && !w.purged:
 			n := *s
 			n.nodes[0] = node{marked: true}
 			does("purge: Destroy on node 0", n, warden{step: destroying})
-		} else if clock >= begin && clock < due {
+		case clock >= begin && clock < due:
+			had := (s.logs[i].had || w.saw && !m.is(forgetsOthers)) && !m.is(forgetsSuccessor)
 			call(s, func(n state, up set) {
 				keys, wraps := fetch(&n, up)
-				does("Mint: fetch", n, warden{step: fetched, keys: keys, wraps: wraps})
+				does("Mint: fetch", n, warden{
+					step: fetched, keys: keys, wraps: wraps, drawn: w.drawn, had: had && keys == 0, saw: w.saw || keys != 0,
+				})
 			})
 		}
 	case fetched, announced:
-		m.mintSteps(s, w, does)
+		m.mintSteps(s, i, does)
 	case destroying:
 		n := *s
 		if !m.is(destroysOne) {
@@ -153,7 +175,8 @@ func (m *model) wardenSteps(s *state, i int, to yield) {
 			does("purge: Holding: again", n, warden{})
 			break
 		}
-		n.receipt = true
+		n.receipt, n.logs[i].ended = true, true
+		n.forgetful = n.forgetful || !(n.nodes[0].marked && n.nodes[1].marked)
 		does("purge: Holding: purged", n, warden{purged: true})
 	}
 	if s.left.crash > 0 && w.step != idle {
@@ -164,7 +187,8 @@ func (m *model) wardenSteps(s *state, i int, to yield) {
 }
 
 // mintSteps go on after Mint's fetch: an announcement where there is no key, then Publish.
-func (m *model) mintSteps(s *state, w warden, does func(string, state, warden)) {
+func (m *model) mintSteps(s *state, i int, does func(string, state, warden)) {
+	w := s.wardens[i]
 	if w.keys == 0 && w.drawn == 0 {
 		id := int8(1)
 		for id <= maxKeys && s.deadlines[id] != 0 {
@@ -174,17 +198,25 @@ func (m *model) mintSteps(s *state, w warden, does func(string, state, warden)) 
 			return
 		}
 		n := *s
-		n.deadlines[id] = s.window
+		if n.deadlines[id] = m.dueAt(s); w.had {
+			n.heirs = n.heirs.with(id)
+		}
+		n.logs[i].had = true
 		n.directory.push(entry{sequence: id})
-		does("Mint: announce (Open)", n, warden{step: announced, drawn: id})
+		does("Mint: announce (Open)", n, warden{step: announced, drawn: id, saw: true})
 		return
 	}
 	keys := w.keys
-	if w.drawn != 0 {
+	if keys == 0 {
 		keys = keys.with(w.drawn)
+	} else {
+		w.drawn = 0
 	}
 	call(s, func(n state, up set) {
-		m.publishOn(&n, up, s.window, keys, w.wraps, 0)
-		does("Mint: Publish", n, warden{})
+		after := warden{saw: w.saw, drawn: w.drawn} // offered again unless a node takes it
+		if m.publishOn(&n, up, m.dueAt(s), keys, w.wraps, 0) == published {
+			after = warden{saw: true}
+		}
+		does("Mint: Publish", n, after)
 	})
 }

@@ -131,9 +131,11 @@ func (m *model) readerSteps(s *state, to yield) {
 func (m *model) find(s *state, x *index, o opened) found {
 	f := found{complete: true}
 	if o.keys == 0 {
-		f.complete = o.destroyed // by the reader's own clock
+		purged := s.nodes[0].marked || s.nodes[1].marked
+		f.complete = o.destroyed || purged && x.needed(s) == 0 // by the reader's own clock, or the nodes' marks
 		return f
 	}
+	f.complete = (o.keys|x.keys)&s.heirs == 0
 	needed := x.needed(s)
 	if m.is(countsAnnounced) {
 		needed = x.keys

@@ -41,19 +41,24 @@ const (
 type state struct {
 	now       int8
 	window    int8                 // the policy's deadline for the epoch
+	term      int8                 // the earliest that the wardens' logs know
 	committed int8                 // Kafka: events below are acknowledged
+	stored    int8                 // events below were stored once, where faults.swap has a use for it
 	owner     int8                 // Kafka: the ingester that has the partition
 	deadlines [maxKeys + 1]int8    // of the keys that were drawn, by id from 1
 	sealsFor  [maxWriters + 1]int8 // the key of each writer, by id from 1
+	heirs     set                  // keys with the successor flag
 	nodes     [2]node
 	chunk     journal // on one data server
 	directory journal // on another
 	identity  int8    // of the data servers
 	ingesters [2]ingester
 	wardens   [2]warden
+	logs      [2]ledger
 	reader    reader
 	left      faults
 	receipt   bool
+	forgetful bool      // a node has lost the mark in this tick
 	broken    violation // by a step that answered wrongly
 }
 
@@ -106,7 +111,15 @@ type ingester struct {
 	sequence int8
 	pending  bool // sealed, not appended
 	blind    bool // sealed although no keyring node had its wrap
+	old      int8 // of the writer's sequence: what was stored longer ago than the commit delay,
+	reckoned int8 // the same before verify,
+	base     int8 // and what Settle was told of it
+	disowned [2]withdrawal
+	lost     int8 // events below may be lost until they are committed anew
 }
+
+// withdrawal is a writer whose claims are to be taken back, but those up to a sequence.
+type withdrawal struct{ writer, keeps int8 }
 
 // What a warden does next.
 const (
@@ -121,9 +134,14 @@ const (
 type warden struct {
 	step        int8
 	keys, wraps set  // what Mint fetched
-	drawn       int8 // the key that it announced
+	drawn       int8 // the key that it announced, until a node has it
+	had         bool // what it knew when it looked: there was a key before
+	saw         bool // a key, be it another warden's
 	purged      bool
 }
+
+// ledger is what a warden's own log says of the epoch. It outlives the warden.
+type ledger struct{ had, ended bool }
 
 // reader is a look-up under way and its process's keyring.Opener.
 type reader struct {
@@ -169,6 +187,8 @@ type faults struct {
 	expel    int8 // one that does not: the owner becomes a late writer
 	jump     int8 // the reader's clock is set wrong
 	narrow   int8 // the policy's window is shortened
+	widen    int8 // and lengthened again
+	swap     int8 // a failover of the chunk's server alone
 }
 
 // clocks are offsets from true time.
@@ -228,16 +248,24 @@ const (
 	cachesByWallClock                   // Opener sweeps by wall clock alone
 	remainsByWallClock                  // Opener reckons by wall clock how long a key remains
 
-	coldElsewhere  // a generation is on another server than its chunk
-	removesFirst   // Remove comes before Put and Flip
-	noClaim        // put.lua and flip.lua do not compare the claim, nor does claim.lua
-	coversGaps     // mergeFrames goes on behind a frame that is missing
-	ignoresDamage  // mergeBase goes on without blocks that are lost
-	flipsBlindly   // flip.lua does not look for the blocks
-	tidiesBlindly  // Tidy does not look whether the flip is still there
-	removesBlindly // Remove does not
-	headsFirst     // a reader reads heads before chunks
-	readsOnce      // a reader does not read again
+	coldElsewhere    // a generation is on another server than its chunk
+	removesFirst     // Remove comes before Put and Flip
+	noClaim          // put.lua and flip.lua do not compare the claim, nor does claim.lua
+	coversGaps       // mergeFrames goes on behind a frame that is missing
+	ignoresDamage    // mergeBase goes on without blocks that are lost
+	flipsBlindly     // flip.lua does not look for the blocks
+	tidiesBlindly    // Tidy does not look whether the flip is still there
+	removesBlindly   // Remove does not
+	headsFirst       // a reader reads heads before chunks
+	readsOnce        // a reader does not read again
+	noTerm           // wardens go by the policy's window alone, not by their logs
+	noRestore        // wardens do not restore marks
+	forgetsSuccessor // Mint forgets that there was a key
+	forgetsOthers    // a warden remembers only the keys of its own log
+	withdrawsEarly   // Withdraw does not wait until all is stored again
+	withdrawsAll     // Disown keeps no claim on what was committed
+	neverWithdraws   // claims on what was lost stay
+	forgetsLoss      // a second failover forgets what the first has lost
 
 	seeksAnswer // no flaw: calls a full answer a violation, to show that there is one
 )
@@ -252,8 +280,12 @@ type model struct {
 func (m *model) is(f flaw) bool { return m.flaw&f != 0 }
 
 func (m *model) start() state {
-	s := state{now: begin, window: wide, owner: nobody, left: m.faults}
-	if m.minted {
+	s := state{now: begin, window: wide, term: wide, owner: nobody, left: m.faults}
+	if m.minted { // by the first warden; the others have seen the key
+		s.logs[0].had = true
+		for i := 1; i < m.wardens; i++ {
+			s.wardens[i].saw = true
+		}
 		s.deadlines[1] = wide
 		s.directory.push(entry{sequence: 1})
 		s.directory.safe = 1
@@ -285,7 +317,10 @@ type yield = yields[state]
 func (m *model) steps(s *state, yield yield) {
 	to := func(who string, number int, what string, n state) {
 		if n.left.failover == 0 { // nothing is lost any more
-			n.chunk.safe, n.directory.safe = n.chunk.length, n.directory.length
+			n.directory.safe = n.directory.length
+			if n.left.swap == 0 {
+				n.chunk.safe = n.chunk.length
+			}
 		}
 		yield(who, number, what, n)
 	}
@@ -303,9 +338,10 @@ func (m *model) steps(s *state, yield yield) {
 
 // timeSteps let time pass. What is due in a warden or an expiry happens before the next tick.
 func (m *model) timeSteps(s *state, to yield) {
-	if s.now < m.until && !m.purgeDue(s) {
+	if s.now < m.until && !m.purgeDue(s) && !m.restoreDue(s) {
 		n := *s
 		n.now++
+		n.forgetful = false
 		m.expire(&n)
 		m.sweep(&n)
 		to("time", 0, "tick", n)
@@ -313,7 +349,11 @@ func (m *model) timeSteps(s *state, to yield) {
 	n := *s
 	n.chunk.safe, n.directory.safe = n.chunk.length, n.directory.length
 	for i := range n.ingesters {
-		n.ingesters[i].aged = n.ingesters[i].next
+		g := &n.ingesters[i]
+		g.aged, g.old = g.next, g.sequence
+		if g.pending {
+			g.old--
+		}
 	}
 	to("time", 0, "the commit delay passes", n)
 }

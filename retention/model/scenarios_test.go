@@ -2,19 +2,24 @@ package model
 
 // scenarios are small bounds, each around one kind of trouble.
 var scenarios = map[string]bounded{
-	"rebalance":       scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{revoke: 1, expel: 1}},
-	"crash":           scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, expel: 1}},
-	"failover":        scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1}},
-	"expelled":        scenario{events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, expel: 1}},
-	"eviction":        scenario{events: 2, until: 1, minted: true, ingesters: 1, faults: faults{evict: 1, crash: 1}},
-	"late":            scenario{events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1}},
-	"minting":         scenario{events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache},
-	"keyring":         scenario{events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache, faults: faults{restart: 1, outage: 1}},
-	"key lost":        scenario{events: 1, until: 2, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{restart: 2}},
-	"wrap lost":       scenario{events: 2, until: 1, minted: true, wardens: 1, ingesters: 1, faults: faults{restart: 1, outage: 1}},
-	"deadline":        scenario{events: 1, until: 5, minted: true, wardens: 2, ingesters: 1, reader: withCache},
-	"narrower":        scenario{events: 1, until: 4, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{narrow: 1}},
-	"one clock wrong": scenario{events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, clocks: offByOne()},
+	"rebalance":                 scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{revoke: 1, expel: 1}},
+	"crash":                     scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{crash: 1, expel: 1}},
+	"failover":                  scenario{events: 2, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, revoke: 1}},
+	"expelled":                  scenario{events: 1, until: 1, minted: true, ingesters: 2, faults: faults{failover: 1, expel: 1}},
+	"eviction":                  scenario{events: 2, until: 1, minted: true, ingesters: 1, faults: faults{evict: 1, crash: 1}},
+	"late":                      scenario{events: 1, until: 5, minted: true, wardens: 1, ingesters: 2, reader: inSteps, faults: faults{expel: 1}},
+	"minting":                   scenario{events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache},
+	"keyring":                   scenario{events: 1, until: 2, wardens: 2, ingesters: 1, reader: withCache, faults: faults{restart: 1, outage: 1}},
+	"key lost":                  scenario{events: 1, until: 2, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{restart: 2}},
+	"wrap lost":                 scenario{events: 2, until: 1, minted: true, wardens: 1, ingesters: 1, faults: faults{restart: 1, outage: 1}},
+	"deadline":                  scenario{events: 1, until: 5, minted: true, wardens: 2, ingesters: 1, reader: withCache},
+	"narrower":                  scenario{events: 1, until: 4, minted: true, wardens: 1, ingesters: 1, reader: withCache, faults: faults{narrow: 1}},
+	"lengthened":                scenario{events: 1, until: 4, minted: true, wardens: 1, ingesters: 1, faults: faults{narrow: 1, widen: 1, restart: 2}},
+	"all is lost":               scenario{events: 1, until: 1, minted: true, wardens: 1, ingesters: 1, faults: faults{restart: 2, evict: 1}},
+	"all is lost, and a warden": scenario{events: 1, until: 1, minted: true, wardens: 2, ingesters: 1, faults: faults{restart: 2, evict: 1}},
+	"made good":                 scenario{events: 2, until: 1, minted: true, ingesters: 1, faults: faults{swap: 2}},
+	"made good, then evicted":   scenario{events: 2, until: 1, minted: true, ingesters: 1, faults: faults{swap: 1, evict: 1}},
+	"one clock wrong":           scenario{events: 1, until: 5, wardens: 2, ingesters: 1, reader: withCache, clocks: offByOne()},
 	"purge early, nodes late": scenario{events: 1, until: 5, minted: true, wardens: 2, ingesters: 1,
 		clocks: []clocks{{wardens: [2]int8{1, 0}, nodes: [2]int8{-1, -1}}}},
 	"far ahead": scenario{events: 1, until: 5, minted: true, wardens: 1, ingesters: 1,
@@ -42,10 +47,10 @@ var limits = map[string]struct {
 	bounded
 	broken violation
 }{
-	// Every keyring node and the directory forget the epoch: what is minted then
-	// looks like its first key. Only a log of the keys that were minted could tell.
-	"keyring and directory lost": {scenario{events: 1, until: 1, minted: true, wardens: 1, ingesters: 1,
-		faults: faults{restart: 2, evict: 1}}, silentLoss},
+	// Every keyring node and the directory forget the epoch, and with them the warden
+	// that minted: another one that was only just started has never seen its key.
+	"keyring, directory and warden lost": {scenario{events: 1, until: 1, minted: true, wardens: 2, ingesters: 1,
+		faults: faults{restart: 2, evict: 1, crash: 1}}, silentLoss},
 }
 
 // offByOne are clocks of which one is wrong by as much as is allowed.
@@ -80,7 +85,7 @@ var flaws = map[string]struct {
 	"a cache outlives a shorter window":                       {cachesFrozen, "narrower", readable},
 	"a purge is content with one node":                        {destroysOne, "purge early, nodes late", lyingReceipt},
 	"a key's deadline outlives a shorter window":              {adoptsFrozen, "narrower", readable},
-	"a reader does not compare keys with the directory":       {trustsKeyring, "key lost", silentLoss},
+	"a reader does not compare keys with the directory":       {trustsKeyring | forgetsSuccessor, "key lost", silentLoss},
 	"a reader does not count frames":                          {ignoresManifests, "eviction", silentLoss},
 	"a reader keeps repeats":                                  {keepsRepeats, "rebalance", repeated},
 	"a reader without the deadline filter":                    {noFilter, "late", readable},
@@ -88,6 +93,14 @@ var flaws = map[string]struct {
 	"a reader never looks past its cache":                     {cachesBlindly, "minting", falseAlarm},
 	"a cache is not swept":                                    {cachesOn, "deadline", readable},
 	"a cache's life is reckoned by the wall clock":            {remainsByWallClock, "reader's clock set", readable},
+	"a warden goes by a longer window":                        {noTerm, "lengthened", lyingReceipt},
+	"marks are not restored":                                  {noRestore, "lengthened", falseAlarm},
+	"a second key passes for the first":                       {forgetsSuccessor, "all is lost", silentLoss},
+	"another warden's key is forgotten":                       {forgetsOthers, "all is lost, and a warden", silentLoss},
+	"a claim is withdrawn too early":                          {withdrawsEarly, "made good", forgotten},
+	"a second failover forgets what the first has lost":       {forgetsLoss, "made good", forgotten},
+	"a claim is never withdrawn":                              {neverWithdraws, "made good", falseAlarm},
+	"a claim on what was committed is withdrawn":              {withdrawsAll, "made good, then evicted", silentLoss},
 	"a generation is on another server than its chunk":        {coldElsewhere, "compaction and failover", lost},
 	"frames are removed before the flip":                      {removesFirst, "compaction", lost},
 	"two compactors claim one generation":                     {noClaim, "compaction", falseAlarm},
