@@ -154,14 +154,14 @@ func (w *Warden) standBy(ctx context.Context, now time.Time) error {
 }
 
 // dueSoon lists the epochs that are due by the next look or before, and not known
-// to be purged; those that were a window ago are forgotten, unless the log owes them.
+// to be purged or not written down though this one's log owes them; those that were a window ago are forgotten, unless the log owes them.
 func (w *Warden) dueSoon(now time.Time) []*Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var due []*Status
 	for epoch, s := range w.epochs {
 		switch {
-		case !s.Purged && !s.Deadline.After(now.Add(2*standByEvery)):
+		case (!s.Purged || s.account.owed && !s.account.recorded && !s.seen) && !s.Deadline.After(now.Add(2*standByEvery)):
 			due = append(due, s)
 		case s.Purged && !s.account.owed && now.Sub(s.Deadline) > s.Deadline.Sub(epoch.StartTime()):
 			delete(w.epochs, epoch)
@@ -191,7 +191,10 @@ func (w *Warden) standByFor(ctx context.Context, s *Status, now time.Time, advan
 		s.account.verified = time.Now()
 		w.mu.Unlock()
 		w.d.Forget(s.Epoch)
-		return nil
+		if w.d.Receipts == nil || !w.d.Receipts.Had(s.Epoch) {
+			return nil
+		}
+		// What its own log owes no other warden can write: it sees it through.
 	case now.Sub(deadline) <= w.config.Lease:
 		return nil // the active warden's, for now
 	}

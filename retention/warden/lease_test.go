@@ -294,3 +294,31 @@ func TestWhoComesBackPurgesNothingTwice(t *testing.T) {
 		}
 	})
 }
+
+// Both wardens were away while epochs came due, and the one that had minted their keys
+// stands by now: what its log owes nobody else can write.
+func TestAStandbyWritesWhatItsLogOwes(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		time.Sleep(2 * policy.Window)
+		p.active.stop()
+		p.standby.stop()
+		time.Sleep(policy.Window)
+		p.standby.run(t)
+		time.Sleep(time.Second)
+		p.active.run(t)
+		time.Sleep(policy.Window)
+		synctest.Wait()
+		if p.active.Active() || !p.standby.Active() {
+			t.Fatal("the other one was to be active")
+		}
+		p.active.stop()
+		p.standby.stop()
+		// What came due while nobody ran is late.
+		if r := p.audited(t); found(r) != audit.Late {
+			t.Error(r.Findings)
+		}
+	})
+}
