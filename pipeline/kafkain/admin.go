@@ -39,6 +39,10 @@ func newAdmin(c Config, s security) (*admin, error) {
 
 func (a *admin) close() { a.client.Close() }
 
+// errNoTopicIDs is what an old broker says. Without IDs the events of two topics, or
+// of a topic and a later one of its name, would be taken for one another.
+var errNoTopicIDs = errors.New("the brokers give topics no IDs: Kafka 2.8 or newer is needed, with its inter.broker.protocol.version")
+
 // topics describes those of the named topics that exist.
 func (a *admin) topics(ctx context.Context, names ...string) (map[string]topic, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
@@ -51,6 +55,8 @@ func (a *admin) topics(ctx context.Context, names ...string) (map[string]topic, 
 	for _, name := range names {
 		detail := metadata.Topics[name]
 		switch {
+		case detail.Err == nil && detail.ID == kadm.TopicID{}:
+			return nil, fmt.Errorf("asking for topics: %w", errNoTopicIDs)
 		case detail.Err == nil && len(detail.Partitions) > 0:
 			found[name] = topic{id: detail.ID, partitions: len(detail.Partitions)}
 		case detail.Err != nil && !errors.Is(detail.Err, kerr.UnknownTopicOrPartition) && !errors.Is(detail.Err, kerr.LeaderNotAvailable):

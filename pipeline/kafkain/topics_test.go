@@ -2,12 +2,17 @@ package kafkain
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"mayfly/pipeline/kafkain/kafkatest"
 )
@@ -43,6 +48,34 @@ func TestWaitsForATopic(t *testing.T) {
 	some.await(t, "the new topic", func(v view) bool { return v.distinct() == 20 })
 	if lines := some.logs.FilterMessage(missingLine).Len(); lines != 1 {
 		t.Errorf("warned %d times", lines)
+	}
+}
+
+// Without topic IDs events of different topics would count as one another's copies:
+// nothing is read, and it is said why.
+func TestBrokersWithoutTopicIDsAreNotRead(t *testing.T) {
+	t.Parallel()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(1, "old"), kfake.MaxVersions(kversion.V2_7_0()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	writer, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.DefaultProduceTopic("old"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(writer.Close)
+	if err := writer.ProduceSync(t.Context(), numbered("record", 5, 1)...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	r := prepare(t, cluster.ListenAddrs(), "old", []string{"old"})
+	r.start(t)
+	awaitTrue(t, "a warning", func() bool { return r.logs.FilterMessage(outageLine).Len() == 1 })
+	if err := r.Ready(); err == nil || len(r.look().values()) != 0 {
+		t.Errorf("ready: %v", err)
+	}
+	if text := fmt.Sprint(r.logs.FilterMessage(outageLine).All()[0].ContextMap()); !strings.Contains(text, "Kafka 2.8 or newer") {
+		t.Errorf("it warns of %s", text)
 	}
 }
 
