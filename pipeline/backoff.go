@@ -32,12 +32,10 @@ func (b *backoff) next() time.Duration {
 }
 
 func (b *backoff) wait(ctx context.Context) bool {
-	timer := time.NewTimer(b.next())
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer.C:
+	case <-time.After(b.next()):
 		return true
 	}
 }

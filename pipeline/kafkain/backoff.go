@@ -27,10 +27,8 @@ func (b *backoff) reset() { b.attempts = 0 }
 func (b *backoff) sleep(ctx context.Context) { pause(ctx, b.next()) }
 
 func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-time.After(d):
 	}
 }

@@ -126,11 +126,9 @@ func (m *member) leave(group io.Closer) {
 		_ = group.Close()
 		close(left)
 	}()
-	timer := time.NewTimer(leaveLimit)
-	defer timer.Stop()
 	select {
 	case <-left:
-	case <-timer.C:
+	case <-time.After(leaveLimit):
 		m.log.Warn("leaving the consumer group takes too long", zap.Duration("limit", leaveLimit))
 	}
 }

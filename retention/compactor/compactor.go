@@ -86,12 +86,10 @@ func (c *Compactor) Run(ctx context.Context) error {
 				c.d.Log.Warn("an epoch stays hot for now", zap.Error(err))
 			}
 		}
-		timer := time.NewTimer(c.config.Every)
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
+		case <-time.After(c.config.Every):
 		}
-		timer.Stop()
 	}
 	return nil
 }

@@ -112,11 +112,9 @@ func (w *Warden) keepHolding(ctx context.Context, wait time.Duration) error {
 
 // pause waits until then, or until it is this warden's turn.
 func (w *Warden) pause(ctx context.Context, until time.Time) {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-time.After(time.Until(until)):
 	case <-w.turn:
 	}
 }

@@ -104,12 +104,10 @@ func (w *Witnesses) Run(ctx context.Context) error {
 
 // sleep reports false once ctx is done; woken ends it early.
 func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer.C:
+	case <-time.After(d):
 	case <-woken:
 	}
 	return true
