@@ -63,11 +63,9 @@ func TestWhatKafkaHasCommittedStaysClaimed(t *testing.T) {
 		l := newLog(1000)
 		l.write(0, messages(0, 100)...)
 		l.deaf = true
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(2 * r.config.CommitDelay)
-		if n := look(l, func() int64 { return l.committed[partition(0)] }); n != 100 {
+		if n := l.committedTo(0); n != 100 {
 			t.Fatalf("%d events are committed", n)
 		}
 		r.replace()
@@ -89,16 +87,14 @@ func TestASecondFailoverForgetsNoLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(10)
 		l.write(0, messages(0, 100)...)
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(3 * time.Second)
 		l.hide(50) // the broker that has the rest is away
 		r.replace()
 		time.Sleep(3 * time.Second)
 		r.faults.set(func(f *faults) { f.health.Identity = "a third" })
 		time.Sleep(2 * r.config.CommitDelay)
-		if n := look(l, func() int64 { return l.committed[partition(0)] }); n != 50 {
+		if n := l.committedTo(0); n != 50 {
 			t.Fatalf("%d events are committed", n)
 		}
 		if n := r.claimed(t); n < 100 {

@@ -8,8 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"mayfly/retention/store"
 )
 
@@ -54,10 +52,8 @@ func TestNothingIsCommittedBeforeItIsStored(t *testing.T) {
 				if err := r.Ready(); err != nil {
 					t.Errorf("not ready again: %v", err)
 				}
-				if diff := cmp.Diff(everything(100), r.found(t)); diff != "" {
-					t.Errorf("found (-want +got):\n%s", diff)
-				}
-				commits, end := look(l, func() []time.Time { return l.commits }), l.committed[partition(0)]
+				r.expectFound(t, 100)
+				commits, end := look(l, func() []time.Time { return l.commits }), l.committedTo(0)
 				if end != 100 || len(commits) != 1 || commits[0].Sub(recovered) < r.config.CommitDelay {
 					t.Errorf("%d commits up to offset %d", len(commits), end)
 				}
@@ -73,13 +69,11 @@ func TestCommitsFollowStorageByTheirDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(100)
 		l.write(0, message(0))
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(r.config.Linger / 2) // so that each flush has one event
 		for second := 1; second < 300; second++ {
 			time.Sleep(time.Second)
-			committed := look(l, func() int64 { return l.committed[partition(0)] })
+			committed := l.committedTo(0)
 			age := time.Duration(int64(second)-(committed-1)) * time.Second // of the last event that is committed
 			if committed > 0 && age < r.config.CommitDelay {
 				t.Fatalf("after %d s what was written %v ago is committed", second, age)
@@ -92,11 +86,11 @@ func TestCommitsFollowStorageByTheirDelay(t *testing.T) {
 		if n := len(r.current.positions.history); n > 20 {
 			t.Errorf("%d positions are remembered after five minutes", n)
 		}
-		before := l.committed[partition(0)]
+		before := l.committedTo(0)
 		r.stop(t)
 		// A failover right after the drain may lose what was stored in the last
 		// seconds, and nobody would be there to notice: the next process reads it again.
-		if end := l.committed[partition(0)]; end > before+2 {
+		if end := l.committedTo(0); end > before+2 {
 			t.Errorf("the drain committed %d, ahead of the delay (%d before)", end, before)
 		}
 	})
@@ -108,16 +102,14 @@ func TestARefusedCommitIsMadeUpFor(t *testing.T) {
 		l := newLog(100)
 		l.refusal = errAway
 		l.write(0, messages(0, 100)...)
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(60 * time.Second)
 		if n := r.observed.FilterMessage("offsets not committed: trying again").Len(); n != 2 {
 			t.Errorf("%d lines about 50 s of refusals, want 2", n)
 		}
 		_ = look(l, func() error { l.refusal = nil; return nil })
 		time.Sleep(2 * time.Second)
-		if n := look(l, func() int64 { return l.committed[partition(0)] }); n != 100 || l.rewinds != 0 {
+		if n := l.committedTo(0); n != 100 || l.rewinds != 0 {
 			t.Errorf("committed %d, want 100; %d rewinds", n, l.rewinds)
 		}
 		r.stop(t)
@@ -132,9 +124,7 @@ func TestAFailingDrainLeavesItsEventsUncommitted(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLog(100)
 				l.write(0, messages(0, 100)...)
-				r := newRig(t, l, nil)
-				r.warden(t)
-				r.start(t)
+				r := ingesting(t, l)
 				time.Sleep(20 * time.Second)
 				r.faults.set(func(f *faults) { f.append = failure })
 				l.write(0, messages(100, 50)...)
@@ -144,19 +134,13 @@ func TestAFailingDrainLeavesItsEventsUncommitted(t *testing.T) {
 				if took := time.Since(begin); took > 16*time.Second {
 					t.Errorf("draining into a store that is away took %v", took)
 				}
-				if end := l.committed[partition(0)]; end != 100 {
-					t.Fatalf("committed %d, want 100", end)
-				}
+				r.expectCommitted(t, 100)
 				r.faults.append = nil
 				r.start(t) // as the next process would
 				time.Sleep(15 * time.Second)
-				if diff := cmp.Diff(everything(150), r.found(t)); diff != "" {
-					t.Errorf("found (-want +got):\n%s", diff)
-				}
+				r.expectFound(t, 150)
 				r.stop(t)
-				if end := l.committed[partition(0)]; end != 150 {
-					t.Errorf("committed %d, want 150", end)
-				}
+				r.expectCommitted(t, 150)
 			})
 		})
 	}
@@ -185,9 +169,7 @@ func TestWhatMayBeLostIsReadAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLog(1000)
 				l.write(0, messages(0, 100)...)
-				r := newRig(t, l, nil)
-				r.warden(t)
-				r.start(t)
+				r := ingesting(t, l)
 				time.Sleep(5 * time.Second)
 				for epoch := range r.policy.Live(time.Now()) { // the store has nothing any more
 					_ = r.memory.Unlink(t.Context(), r.policy.Live(time.Now())[epoch], nil)
@@ -205,13 +187,9 @@ func TestWhatMayBeLostIsReadAgain(t *testing.T) {
 					t.Errorf("%d commits of what is lost", n)
 				}
 				time.Sleep(20 * time.Second)
-				if diff := cmp.Diff(everything(101), r.found(t)); diff != "" {
-					t.Errorf("found (-want +got):\n%s", diff)
-				}
+				r.expectFound(t, 101)
 				r.stop(t)
-				if n := l.committed[partition(0)]; n != 101 {
-					t.Errorf("committed %d, want 101", n)
-				}
+				r.expectCommitted(t, 101)
 			})
 		})
 	}
@@ -223,9 +201,7 @@ func TestNothingIsCommittedWhileRedisIsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(1000)
 		l.write(0, messages(0, 50)...)
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(5 * time.Second)
 		r.faults.set(func(f *faults) {
 			f.health = store.Health{Identity: "first", Ahead: time.Hour}
@@ -241,11 +217,9 @@ func TestNothingIsCommittedWhileRedisIsAhead(t *testing.T) {
 		}
 		r.faults.set(func(f *faults) { f.health.Ahead, f.append = 0, nil })
 		time.Sleep(20 * time.Second)
-		if diff := cmp.Diff(everything(100), r.found(t)); diff != "" {
-			t.Errorf("found (-want +got):\n%s", diff)
-		}
+		r.expectFound(t, 100)
 		r.stop(t)
-		if n := l.committed[partition(0)]; n != 100 || r.Ready() == nil {
+		if n := l.committedTo(0); n != 100 || r.Ready() == nil {
 			t.Errorf("committed %d, want 100; ready after the end: %v", n, r.Ready())
 		}
 	})
@@ -258,9 +232,7 @@ func TestNothingIsCommittedWhileThisMachineIsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(1000)
 		l.write(0, messages(0, 50)...)
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(5 * time.Second)
 		r.faults.set(func(f *faults) { f.health = store.Health{Identity: "first", Behind: time.Hour} })
 		time.Sleep(30 * time.Second)
@@ -276,9 +248,7 @@ func TestNothingIsCommittedWhileThisMachineIsAhead(t *testing.T) {
 			t.Errorf("%d rewinds, want 1", n)
 		}
 		r.stop(t)
-		if n := l.committed[partition(0)]; n != 50 {
-			t.Errorf("committed %d, want 50", n)
-		}
+		r.expectCommitted(t, 50)
 	})
 }
 
@@ -293,9 +263,7 @@ func TestASmallDifferenceOfClocksIsAllowed(t *testing.T) {
 		r.faults.health.Ahead = r.config.Skew
 		r.start(t)
 		time.Sleep(20 * time.Second)
-		if n := look(l, func() int64 { return l.committed[partition(0)] }); n != 50 {
-			t.Errorf("committed %d, want 50", n)
-		}
+		r.expectCommitted(t, 50)
 		r.stop(t)
 	})
 }
@@ -320,12 +288,8 @@ func TestAKeyThatIsLateIsWaitedFor(t *testing.T) {
 		}
 		r.warden(t)
 		time.Sleep(20 * time.Second)
-		if diff := cmp.Diff(everything(50), r.found(t)); diff != "" {
-			t.Errorf("found (-want +got):\n%s", diff)
-		}
+		r.expectFound(t, 50)
 		r.stop(t)
-		if n := l.committed[partition(0)]; n != 50 {
-			t.Errorf("committed %d, want 50", n)
-		}
+		r.expectCommitted(t, 50)
 	})
 }

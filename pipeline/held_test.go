@@ -21,6 +21,18 @@ func olderAndNewer(r *rig, l *log) (older retention.Epoch) {
 	return older
 }
 
+// lackingAKey runs while the first 20 of 50 messages are of an epoch whose key is lost.
+func lackingAKey(t *testing.T) (r *rig, l *log, older retention.Epoch) {
+	t.Helper()
+	l = newLog(100)
+	r = newRig(t, l, nil)
+	older = olderAndNewer(r, l)
+	r.mint()
+	r.node.Drop(older)
+	r.start(t)
+	return r, l, older
+}
+
 // Another warden's window is shorter: it has purged what this process takes to live.
 func TestAnEpochThatWasPurgedEarlyHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
@@ -37,7 +49,7 @@ func TestAnEpochThatWasPurgedEarlyHoldsUpNoOther(t *testing.T) {
 		if stored, purged, expired := r.count(resultStored), r.count(resultPurged), r.count(resultExpired); stored != 30 || purged != 20 || expired != 0 {
 			t.Errorf("%d stored, %d purged, %d expired; want 30, 20, 0", stored, purged, expired)
 		}
-		if n := look(l, func() int64 { return l.committed[partition(0)] }); n != 50 || r.Ready() != nil {
+		if n := l.committedTo(0); n != 50 || r.Ready() != nil {
 			t.Errorf("committed %d, %v", n, r.Ready())
 		}
 		r.stop(t)
@@ -75,12 +87,7 @@ func TestAnEpochWithoutKeyHoldsUpNoOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				l := newLog(100)
-				r := newRig(t, l, nil)
-				older := olderAndNewer(r, l)
-				r.mint()
-				r.node.Drop(older)
-				r.start(t)
+				r, l, older := lackingAKey(t)
 				time.Sleep(20 * time.Second)
 				if n := r.count(resultStored); n != 30 {
 					t.Errorf("%d of 30 events are stored while another epoch has no key", n)
@@ -104,7 +111,7 @@ func TestAnEpochWithoutKeyHoldsUpNoOther(t *testing.T) {
 						t.Errorf("%d %s, want %d", got, result, n)
 					}
 				}
-				if n := look(l, func() int64 { return l.committed[partition(0)] }); n != 50 || r.Ready() != nil {
+				if n := l.committedTo(0); n != 50 || r.Ready() != nil {
 					t.Errorf("committed %d of 50, %v", n, r.Ready())
 				}
 				r.stop(t)
@@ -117,15 +124,10 @@ func TestAnEpochWithoutKeyHoldsUpNoOther(t *testing.T) {
 func TestWhatIsHeldAtTheEndIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLog(100)
-		r := newRig(t, l, nil)
-		older := olderAndNewer(r, l)
-		r.mint()
-		r.node.Drop(older)
-		r.start(t)
+		r, l, _ := lackingAKey(t)
 		time.Sleep(30 * time.Second)
 		r.stop(t)
-		if n := l.committed[partition(0)]; n != 0 {
+		if n := l.committedTo(0); n != 0 {
 			t.Errorf("committed %d although the first 20 are not stored", n)
 		}
 		r.mint()

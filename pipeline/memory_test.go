@@ -127,7 +127,7 @@ func TestRewindsGiveMemoryBack(t *testing.T) {
 			t.Errorf("%d rewinds, want 5", n)
 		}
 		for n := range int32(4) {
-			if end := look(l, func() int64 { return l.committed[partition(n)] }); end != 5_000 {
+			if end := l.committedTo(n); end != 5_000 {
 				t.Errorf("partition %d is committed up to %d", n, end)
 			}
 		}

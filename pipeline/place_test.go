@@ -116,14 +116,10 @@ func TestALogThatWasCutShortIsReadFromItsStart(t *testing.T) {
 		l := newLog(100)
 		l.write(0, messages(0, 10)...)
 		l.committed[partition(0)] = 1000
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(20 * time.Second)
-		if diff := cmp.Diff(everything(10), r.found(t)); diff != "" {
-			t.Errorf("found (-want +got):\n%s", diff)
-		}
-		if end := look(l, func() int64 { return l.committed[partition(0)] }); end != 10 {
+		r.expectFound(t, 10)
+		if end := l.committedTo(0); end != 10 {
 			t.Errorf("committed %d, want 10", end)
 		}
 		r.stop(t)

@@ -60,9 +60,7 @@ func TestRefusalsAreCountedAndLeaveNothing(t *testing.T) {
 		l.write(0, message(79))
 		good = append(good, fmt.Sprint("0/", 2*len(values)+1), fmt.Sprint("0/", 2*len(values)+2))
 
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		time.Sleep(30 * time.Second)
 		got := map[string]int{}
 		for result := range r.metrics.events {
@@ -77,7 +75,7 @@ func TestRefusalsAreCountedAndLeaveNothing(t *testing.T) {
 		if diff := cmp.Diff(good, r.found(t), sortStrings); diff != "" {
 			t.Errorf("found (-want +got):\n%s", diff)
 		}
-		if end := look(l, func() int64 { return l.committed[partition(0)] }); end != int64(2*len(values)+3) {
+		if end := l.committedTo(0); end != int64(2*len(values)+3) {
 			t.Errorf("committed %d: a refusal has stopped the partition", end)
 		}
 		leavesNothing(t, r)

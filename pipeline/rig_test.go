@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
@@ -94,6 +95,15 @@ func (r *rig) start(t *testing.T) {
 		for range ended { // until it has ended
 		}
 	})
+}
+
+// ingesting is a rig that runs, with a warden.
+func ingesting(t *testing.T, l *log) *rig {
+	t.Helper()
+	r := newRig(t, l, nil)
+	r.warden(t)
+	r.start(t)
+	return r
 }
 
 // stop ends the ingest. Whatever happened before, no memory may be left accounted for.
@@ -307,6 +317,11 @@ func look[T any](l *log, get func() T) T {
 	return get()
 }
 
+// committedTo is the offset up to which a partition is committed.
+func (l *log) committedTo(number int32) int64 {
+	return look(l, func() int64 { return l.committed[partition(number)] })
+}
+
 // group is a generation of the log's only member.
 type group struct {
 	log   *log
@@ -359,6 +374,21 @@ func messages(from, n int) [][]byte {
 		list[i] = message(from + i)
 	}
 	return list
+}
+
+// expectFound expects the first n records of partition 0, each once, and no others.
+func (r *rig) expectFound(t *testing.T, n int) {
+	t.Helper()
+	if diff := cmp.Diff(everything(n), r.found(t)); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+}
+
+func (r *rig) expectCommitted(t *testing.T, want int64) {
+	t.Helper()
+	if to := r.log.committedTo(0); to != want {
+		t.Errorf("committed to %d, want %d", to, want)
+	}
 }
 
 // everything is what found gives when partition 0 has n records.

@@ -40,9 +40,7 @@ func TestSealedAndPlainMessagesGoTheSameWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(7)
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		for i := range 20 {
 			l.write(0, message(i))
 			l.write(0, r.sealed(t, time.Now(), 1000+10*i, 10))
@@ -60,7 +58,7 @@ func TestSealedAndPlainMessagesGoTheSameWay(t *testing.T) {
 		if rewinds := look(l, func() int { return l.rewinds }); rewinds != 1 {
 			t.Errorf("%d rewinds", rewinds)
 		}
-		if through := look(l, func() int64 { return l.committed[partition(0)] }); through != 40 {
+		if through := l.committedTo(0); through != 40 {
 			t.Errorf("committed to %d of 40", through)
 		}
 	})
@@ -135,9 +133,7 @@ func TestAFalseBatchHoldsUpNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(7)
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		good := r.sealed(t, time.Now(), 0, 10)
 		b, err := seal.ParseBatch(good)
 		if err != nil {
@@ -146,7 +142,7 @@ func TestAFalseBatchHoldsUpNothing(t *testing.T) {
 		b.Key[3]++
 		l.write(0, b.Append(nil), good)
 		time.Sleep(20 * time.Second)
-		through := look(l, func() int64 { return l.committed[partition(0)] })
+		through := l.committedTo(0)
 		if found := len(r.found(t)); found != 10 || r.count(resultUnreadable) != 10 || through != 2 {
 			t.Errorf("%d found, %d unreadable, committed to %d", found, r.count(resultUnreadable), through)
 		}

@@ -29,7 +29,7 @@ func TestAnEventThatDiesWhileItWaitsBlocksNothing(t *testing.T) {
 		r.start(t)
 		time.Sleep(10 * time.Minute)
 		if n := r.count(resultStored); n != 50 {
-			t.Errorf("ten minutes later %d of 50 living events are stored, %d committed", n, look(l, func() int64 { return l.committed[partition(0)] }))
+			t.Errorf("ten minutes later %d of 50 living events are stored, %d committed", n, l.committedTo(0))
 		}
 	})
 }
@@ -66,9 +66,7 @@ func TestAFailoverAfterADrainLosesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(1000)
-		r := newRig(t, l, nil)
-		r.warden(t)
-		r.start(t)
+		r := ingesting(t, l)
 		l.write(0, messages(0, 50)...)
 		time.Sleep(20 * time.Second)
 		// What is stored from now on is not replicated.
