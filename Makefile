@@ -1,7 +1,7 @@
 GOTOOL = go tool -modfile=tools.mod
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary ./mayfly, as it is released: the runtime erases keys, and what it frees
 	@.ci/build mayfly
@@ -25,28 +25,16 @@ fuzz: ## each fuzz target for FUZZTIME, 5s
 bench: ## ingest beside kafka-go and rsyslog; BENCHFLAGS: -events, -rounds, -rate, -live, -stall, -results, -profiles
 	go test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -timeout 30m ./pipeline/bench $(BENCHFLAGS)
 
-bench-curve: ## bytes and look-ups against the rate, the rate against processes; BENCHFLAGS: -sample, -epochs, -rounds, -results
-	go test -run '^$$' -bench '^Benchmark(Curve|Scale)$$' -benchtime 1x -timeout 60m ./pipeline/bench $(BENCHFLAGS)
-
-bench-residue: ## what is left of an address: SET … EX and Mayfly, counted alike
-	go test -run '^$$' -bench '^BenchmarkResidue$$' -benchtime 1x -timeout 10m ./cmd/mayfly/guarantee
-
-bench-purge: ## from the deadline to the verified purge, with ingest running and with no warden
-	go test -run '^$$' -bench '^BenchmarkPurge$$' -benchtime 1x -timeout 10m ./cmd/mayfly/guarantee
+bench-%: ## curve: bytes and look-ups against the rate; scale: processes; residue: what is left of an address; purge; day: look-ups; BENCHFLAGS: -sample, -epochs, -day-rows
+	go test -run '^$$' -bench '(?i)^Benchmark$*$$' -benchtime 1x -timeout 60m $(if $(filter residue purge,$*),./cmd/mayfly/guarantee,./pipeline/bench $(BENCHFLAGS))
 
 mutants: ## take out each protection in a copy: its case must fail; MUTANTS matches names
 	go test -v -run '^TestMutants$$' -timeout 90m ./cmd/mayfly/guarantee -mutants '$(or $(MUTANTS),.)'
 
 microbench: ## the small benchmarks whose name matches BENCH
-	go test -run '^$$' -bench '$(or $(BENCH),.)' -skip '^Benchmark(Ingest|Curve|Scale|Residue|Purge)$$' -benchmem ./...
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -skip '^Benchmark(Ingest|Curve|Scale|Residue|Purge|Day)$$' -benchmem ./...
 
 example: ## write deploy/mayfly.example.yaml anew
 	go run ./cmd/mayfly config example > deploy/mayfly.example.yaml
 
-demo: ## everything in one process, on localhost
-	go run ./cmd/mayfly demo
-
-clean: ## remove what was built
-	rm -f mayfly coverage.out
-
-.PHONY: help build test quick lint fmt fuzz bench bench-curve bench-residue bench-purge mutants microbench example demo clean
+.PHONY: help build test quick lint fmt fuzz bench mutants microbench example
