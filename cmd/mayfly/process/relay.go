@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"errors"
-	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -20,16 +19,9 @@ import (
 // RunRelay is what mayfly relay does. A relay has neither the data Redis nor the
 // key-encryption key: it is not a Process.
 func RunRelay(ctx context.Context, flags config.Flags) (err error) {
-	c, err := flags.Load("kafka", "keyring", "policies", "fields", "log", "relay")
+	c, log, err := prepare(flags, "kafka", "keyring", "policies", "fields", "log", "relay")
 	if err != nil {
 		return err
-	}
-	log, err := config.NewLogger(c.Log, os.Stderr)
-	if err != nil {
-		return err
-	}
-	if err := secret.Harden(); err != nil {
-		log.Warn("keys in memory are not kept from others on this machine", zap.Error(err))
 	}
 	keys, clients, err := openKeyring(c.Keyring, plainNode, log)
 	defer func() {
