@@ -2,11 +2,14 @@ package store_test
 
 import (
 	"context"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"mayfly/retention/record"
 	"mayfly/retention/redisconn/redistest"
 	"mayfly/retention/seal"
 	"mayfly/retention/store"
@@ -101,4 +104,80 @@ func TestAFlipThatAFailoverTookBackRemovesNothing(t *testing.T) {
 		t.Fatal("nothing was flipped")
 	}
 	y.check(t, append(first, late...), true)
+}
+
+// losing acknowledges frames that a failover then loses.
+type losing struct {
+	store.Store
+	lose bool
+}
+
+func (s *losing) Append(ctx context.Context, deadline time.Time, frames []seal.Frame, manifest seal.Frame) error {
+	if s.lose && len(frames) > 0 {
+		frames = nil
+	}
+	return s.Store.Append(ctx, deadline, frames, manifest)
+}
+
+// After a failover what was lost is read and stored again: the old claim on it is
+// withdrawn, and answers are complete again. What was committed stays claimed.
+func TestAFailoverIsMadeGood(t *testing.T) {
+	t.Parallel()
+	for name, committed := range map[string]bool{"of what was not committed": true, "of what nobody reads again": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				redis := &losing{Store: store.NewMemory()}
+				y := newSystem(t, redis)
+				y.mint(t)
+				before, batches := y.events(1, 200)
+				y.write(t, batches)
+				y.writer.Settle(time.Now())
+				time.Sleep(10 * time.Millisecond)
+
+				redis.lose = true
+				after, batches := y.events(2, 200)
+				_, sealed := y.sealed(t, 3, 100, 1000)
+				again := slices.Concat(clone(batches), sealed)
+				y.write(t, slices.Concat(batches, sealed))
+				if !committed {
+					y.writer.Settle(time.Now())
+				}
+				redis.lose = false
+				if a, err := y.reader.Find(t.Context(), all); err != nil || a.Complete {
+					t.Fatal("nothing is lost", err)
+				}
+
+				y.writer.Disown()
+				y.write(t, again)
+				if a, err := y.reader.Find(t.Context(), all); err != nil || a.Complete {
+					t.Fatal("the claim is gone before it was withdrawn", err)
+				}
+				if err := y.writer.Withdraw(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				a, err := y.reader.Find(t.Context(), store.Query{Account: before[0].Account})
+				if err != nil || a.Complete != committed || y.writer.Disowned() {
+					t.Fatalf("complete %v after the loss %s (%v)", a.Complete, name, err)
+				}
+				found := map[record.ID]int{}
+				for _, r := range a.Records {
+					found[r.ID]++
+				}
+				for _, r := range after {
+					if r.Account == before[0].Account && found[r.ID] != 1 {
+						t.Fatalf("an event is found %d times", found[r.ID])
+					}
+				}
+			})
+		})
+	}
+}
+
+func clone(batches []store.Batch) []store.Batch {
+	copied := slices.Clone(batches)
+	for i := range copied {
+		copied[i].Records = slices.Clone(copied[i].Records)
+	}
+	return copied
 }
