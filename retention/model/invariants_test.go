@@ -14,6 +14,8 @@ const (
 	forgotten
 	lost
 	remains
+	unwritten
+	contradiction
 	answered // none, see seeksAnswer
 )
 
@@ -24,7 +26,8 @@ func (v violation) String() string {
 		"nothing went wrong, yet a look-up says incomplete", "ingest waits for what can't come",
 		"ingest seals what no reader can open", "what was stored is missing, not stored again, and the look-up says complete",
 		"what the servers had safely is lost",
-		"something of a purged epoch is stored after its end", "everything is committed, found, and the look-up says complete",
+		"something of a purged epoch is stored after its end", "a key was announced, and no log says that it was purged",
+		"one log says two things about an epoch's end", "everything is committed, found, and the look-up says complete",
 	}[v]
 }
 

@@ -30,6 +30,10 @@ var scenarios = map[string]bounded{
 	"compaction and failover": coldScenario{compactors: 2, faults: coldFaults{expiry: 1, failover: 1, late: 1}},
 	"compaction and eviction": coldScenario{compactors: 1, faults: coldFaults{late: 1, evict: 1, looks: 1}},
 	"compaction and purge":    coldScenario{compactors: 2, faults: coldFaults{crash: 1, expiry: 1, purge: 1}},
+	"two wardens":             leaseScenario{reach: [2]set{bothNodes, bothNodes}, faults: leaseFaults{crash: 1}},
+	"an active one cut off":   leaseScenario{reach: [2]set{0b01, bothNodes}, healed: overdue + 2},
+	"the active one dies":     leaseScenario{reach: [2]set{bothNodes, bothNodes}, faults: leaseFaults{die: 1}},
+	"two wardens, lengthened": leaseScenario{reach: [2]set{bothNodes, bothNodes}, faults: leaseFaults{crash: 1, widen: 1}},
 }
 
 // deep are larger bounds, for -deep.
@@ -47,6 +51,9 @@ var limits = map[string]struct {
 	bounded
 	broken violation
 }{
+	// The active warden is cut off from a node and fails aloud; the other sees that the epoch
+	// is gone, and leaves it to the active one to say so until that is healed.
+	"an active one cut off for good": {leaseScenario{reach: [2]set{0b01, bothNodes}}, unwritten},
 	// Every keyring node and the directory forget the epoch, and with them the warden
 	// that minted: another one that was only just started has never seen its key.
 	"keyring, directory and warden lost": {scenario{events: 1, until: 1, minted: true, wardens: 2, ingesters: 1,
@@ -101,6 +108,12 @@ var flaws = map[string]struct {
 	"a second failover forgets what the first has lost":       {forgetsLoss, "made good", forgotten},
 	"a claim is never withdrawn":                              {neverWithdraws, "made good", falseAlarm},
 	"a claim on what was committed is withdrawn":              {withdrawsAll, "made good, then evicted", silentLoss},
+	"a purge is content with the nodes it reaches":            {purgesUnverified, "an active one cut off", lyingReceipt},
+	"a standby leaves what is overdue":                        {leavesOverdue, "an active one cut off", readable},
+	"a standby does not see through what it saw":              {leavesSeen, "the active one dies", unwritten},
+	"a standby lists what its log has ended":                  {listsEnded, "two wardens, lengthened", contradiction},
+	"a standby leaves what its log owes":                      {leavesDebts, "two wardens", unwritten},
+	"a warden forgets what its log owes":                      {forgetsDebts, "two wardens", contradiction},
 	"a generation is on another server than its chunk":        {coldElsewhere, "compaction and failover", lost},
 	"frames are removed before the flip":                      {removesFirst, "compaction", lost},
 	"two compactors claim one generation":                     {noClaim, "compaction", falseAlarm},
