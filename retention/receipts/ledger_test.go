@@ -125,3 +125,17 @@ func TestOwedAfterReopening(t *testing.T) {
 		t.Errorf("the policy is %+v", got)
 	}
 }
+
+// What has ended lives no more, and nothing before it, whatever an earlier epoch still
+// owes and however far behind the clock is.
+func TestDeadlines(t *testing.T) {
+	t.Parallel()
+	l := history(t, "100 policy 5/60", "101 key 45", "101 key 50", "101 key 55", "111 purged 50")
+	for start, want := range map[int64]time.Time{45: {}, 50: {}, 55: time.Unix(115, 0), 60: time.Unix(120, 0)} {
+		e := retention.Epoch{Policy: "p", Start: start * 1000, Length: 5000}
+		deadline, living := l.Deadline(e, time.Unix(104, 0))
+		if living != !want.IsZero() || !deadline.Equal(want) {
+			t.Errorf("the epoch of %d may live until %v, %v; want %v", start, deadline, living, want)
+		}
+	}
+}

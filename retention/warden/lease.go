@@ -152,7 +152,8 @@ func (w *Warden) standBy(ctx context.Context, now time.Time) error {
 }
 
 // dueSoon lists the epochs that are due by the next look or before, and not known
-// to be purged or not written down though this one's log owes them; those that were a window ago are forgotten, unless the log owes them.
+// to be purged, or not written down although this warden's log owes them. Those that
+// were a window ago are forgotten, unless it does.
 func (w *Warden) dueSoon(now time.Time) []*Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()

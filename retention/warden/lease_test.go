@@ -322,3 +322,27 @@ func TestAStandbyWritesWhatItsLogOwes(t *testing.T) {
 		}
 	})
 }
+
+// A standby takes an epoch for purged only where every node says so.
+func TestAStandbyBelievesNoSilence(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	synctest.Test(t, func(t *testing.T) {
+		p := both(t, dirs)
+		time.Sleep(policy.Window + time.Second)
+		p.standby.b.Fail(errCut)
+		time.Sleep(6*time.Second + 2*policy.Epoch) // a lease and more
+		synctest.Wait()
+		if p.standby.Ready() == nil || p.standby.overdue(t) == 0 {
+			t.Errorf("a node is away, and %v, %v overdue", p.standby.Ready(), p.standby.overdue(t))
+		}
+		p.standby.b.Fail(nil)
+		time.Sleep(2 * policy.Epoch)
+		synctest.Wait()
+		if p.standby.Ready() != nil || p.standby.overdue(t) != 0 {
+			t.Errorf("it is back, and %v, %v overdue", p.standby.Ready(), p.standby.overdue(t))
+		}
+		p.standby.stop()
+		p.active.stop()
+	})
+}
