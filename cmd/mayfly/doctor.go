@@ -32,8 +32,9 @@ func (DoctorCmd) Help() string {
 	return `Looks at the keyring, Redis, the key-encryption key's file and the Kafka topics,
 and says for each condition of the guarantee whether it holds and how to mend it.
 It only reads, and needs no more than INFO, TIME and CONFIG GET on Redis, Describe
-and DescribeConfigs on Kafka: safe on a cluster in use. What a server refuses to
-tell is "unattested", never "pass".
+and DescribeConfigs on Kafka, and Read on topics with kafka.sealed, whose newest
+records it looks at: safe on a cluster in use. What a server refuses to tell is
+"unattested", never "pass".
 
 The exit code is 0 where everything passes or is a warning, 1 where something
 fails, 3 where nothing fails but something is unattested.

@@ -32,6 +32,7 @@ func TestEndToEnd(t *testing.T) {
 		"foreign-clients": testForeignClients,
 		"sealed":          testSealed,
 		"wardens":         testWardens,
+		"metrics":         testMetrics,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

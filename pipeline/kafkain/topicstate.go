@@ -27,6 +27,9 @@ type TopicState struct {
 	Groups        []string      // that have committed offsets of the topic
 	GroupsTold    bool          // these are all groups, not only those that this user may see
 	CheckInterval time.Duration // how often brokers look for segments to delete, the longest; 0: not told
+	Sampled       int           // newest records that were looked at, where only sealed batches are taken
+	Plain         int           // of them that are none
+	SampleTold    bool          // of all partitions
 }
 
 const (
@@ -36,10 +39,16 @@ const (
 	maxGroups = 1000
 )
 
-// Inspector asks a cluster about topics. It only describes: its user needs
+// Inspector asks a cluster about topics. It changes nothing: its user needs
 // Describe and DescribeConfigs on the topics, and for more facts Describe on
-// groups and Describe and DescribeConfigs on the cluster.
-type Inspector struct{ admin *admin }
+// groups and Describe and DescribeConfigs on the cluster; where only sealed batches
+// are taken also Read on the topics, to see whether others arrive.
+type Inspector struct {
+	admin    *admin
+	security security
+	brokers  []string
+	sealed   bool
+}
 
 // NewInspector checks the configuration and reads the files it names; it
 // connects to nothing.
@@ -55,7 +64,7 @@ func NewInspector(config Config) (*Inspector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a client of kafka: %w", err)
 	}
-	return &Inspector{a}, nil
+	return &Inspector{a, s, config.Brokers, config.Sealed}, nil
 }
 
 // Close gives the connections back.
@@ -111,6 +120,9 @@ func (i *Inspector) describe(ctx context.Context, s *TopicState) {
 		if t.After(s.Newest) {
 			s.Newest = t
 		}
+	}
+	if i.sealed {
+		i.sample(ctx, s)
 	}
 }
 

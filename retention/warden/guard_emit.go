@@ -74,6 +74,9 @@ func Emit(topics []TopicFacts, e TopicExpectations, cluster string) []Manifest {
 		if e.Enforce {
 			operations = append(operations, "AlterConfigs", "Delete")
 		}
+		if e.Sealed {
+			operations = append(operations, "Read")
+		}
 		describes = append(describes, allow("topic", f.Name, operations...))
 	}
 	reads = append(reads, allow("group", e.Group, "Read"))

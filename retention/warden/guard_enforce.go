@@ -161,18 +161,23 @@ type Coverage struct {
 	Enforced bool // exclusive, and enforced
 }
 
-// Covers reports whether Kafka is covered: the topics hold nothing readable, or
-// they are enforced and every condition of every topic passes.
+// Covers reports whether Kafka is covered: the topics are seen to hold nothing readable,
+// or they are enforced and every condition of every topic passes.
 func (c Coverage) Covers(findings []keyring.Finding) bool {
-	topics := 0
+	topics, all, sealed, plain := 0, true, 0, 0
 	for _, f := range findings {
 		if f.Area != keyring.AreaKafka {
 			continue
 		}
-		if f.Verdict != keyring.Pass && !c.Sealed {
-			return false
-		}
+		passes := f.Verdict == keyring.Pass
+		all = all && passes
 		topics++
+		switch {
+		case f.Condition == SealedOnly && passes:
+			sealed++
+		case f.Condition == SealedOnly:
+			plain++
+		}
 	}
-	return c.Sealed || c.Enforced && topics > 1 // the cluster and a topic
+	return c.Sealed && sealed > 0 && plain == 0 || c.Enforced && all && topics > 1 // the cluster and a topic
 }

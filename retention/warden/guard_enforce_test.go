@@ -91,6 +91,9 @@ func TestCoverage(t *testing.T) {
 	t.Parallel()
 	pass := keyring.Finding{Area: keyring.AreaKafka, Verdict: keyring.Pass}
 	warn := keyring.Finding{Area: keyring.AreaKafka, Verdict: keyring.Warn}
+	judged := func(v keyring.Verdict) keyring.Finding {
+		return keyring.Finding{Area: keyring.AreaKafka, Condition: SealedOnly, Verdict: v}
+	}
 	elsewhere := keyring.Finding{Area: keyring.AreaRedis, Verdict: keyring.Fail}
 	for _, test := range []struct {
 		coverage Coverage
@@ -101,7 +104,10 @@ func TestCoverage(t *testing.T) {
 		{Coverage{Enforced: true}, []keyring.Finding{pass, pass, warn}, false},
 		{Coverage{Enforced: true}, []keyring.Finding{pass}, false},
 		{Coverage{}, []keyring.Finding{pass, pass}, false},
-		{Coverage{Sealed: true}, []keyring.Finding{pass, warn}, true},
+		{Coverage{Sealed: true}, []keyring.Finding{pass, warn}, false},
+		{Coverage{Sealed: true}, []keyring.Finding{pass, warn, judged(keyring.Pass)}, true},
+		{Coverage{Sealed: true}, []keyring.Finding{pass, judged(keyring.Pass), judged(keyring.Warn)}, false},
+		{Coverage{Sealed: true}, []keyring.Finding{pass, judged(keyring.Unattested)}, false},
 	} {
 		if got := test.coverage.Covers(test.findings); got != test.want {
 			t.Errorf("%+v of %v: %v", test.coverage, test.findings, got)
@@ -119,6 +125,47 @@ func TestASharedTopicKeepsItsSettings(t *testing.T) {
 		finding := NewEnforcer(admin, expect).Enforce(t.Context(), f, time.Now())
 		if (admin.settings != nil) != changed || (finding.Verdict == keyring.Pass) != changed {
 			t.Errorf("another group at %d: set %v, %+v", held, admin.settings, finding)
+		}
+	}
+}
+
+// Plain addresses in a topic that is to have none are in doubt for as long as they may lie there.
+func TestPlainEventsOnASealedTopic(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	facts := func(plain, newest int, told bool) TopicFacts {
+		return TopicFacts{Name: "t", Config: map[string]string{"segment.ms": "900000"}, Plain: plain, Sampled: newest, SampleTold: told}
+	}
+	for name, test := range map[string]struct {
+		facts TopicFacts
+		seen  time.Time
+		want  keyring.Verdict
+	}{
+		"sealed alone":          {facts(0, 32, true), time.Time{}, keyring.Pass},
+		"plain among them":      {facts(1, 32, true), now, keyring.Warn},
+		"plain, and not all":    {facts(1, 2, false), now, keyring.Warn},
+		"plain an hour ago":     {facts(0, 32, true), now.Add(-time.Hour), keyring.Warn},
+		"plain two hours ago":   {facts(0, 32, true), now.Add(-2 * time.Hour), keyring.Pass},
+		"reading is refused":    {facts(0, 0, false), time.Time{}, keyring.Unattested},
+		"seen, and now refused": {facts(0, 0, false), now.Add(-time.Minute), keyring.Warn},
+	} {
+		expect := TopicExpectations{
+			Policies: retention.Policies{{Name: "p", Window: time.Hour}}, Sealed: true, PlainSeen: map[string]time.Time{"t": test.seen},
+		}
+		var got keyring.Finding
+		for _, f := range JudgeTopic(test.facts, expect, now) {
+			if f.Condition == SealedOnly {
+				got = f
+			}
+		}
+		if got.Verdict != test.want || (got.Mend == "") != (test.want == keyring.Pass) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		expect.Sealed = false
+		for _, f := range JudgeTopic(test.facts, expect, now) {
+			if f.Condition == SealedOnly {
+				t.Errorf("%s: %+v of a topic with plain events", name, f)
+			}
 		}
 	}
 }

@@ -27,6 +27,9 @@ type TopicFacts struct {
 	GroupsTold bool     // these are all groups, not only those that this user may see
 	// CheckInterval is how often brokers look for segments to delete; 0: not told.
 	CheckInterval time.Duration
+	Sampled       int  // newest records that were looked at, where only sealed batches are taken
+	Plain         int  // of them that are none
+	SampleTold    bool // of all partitions
 }
 
 // Kafka's defaults.
@@ -41,6 +44,9 @@ type TopicExpectations struct {
 	Group    string        // ours
 	Skew     time.Duration // how far clocks may differ
 	Enforce  bool          // the warden sets the topics, and deletes their records
+	Sealed   bool          // only sealed batches are taken
+	// PlainSeen is when plain events were last seen among the newest records, by topic.
+	PlainSeen map[string]time.Time
 }
 
 // window is the shortest one of the policies that may match the topic's events:

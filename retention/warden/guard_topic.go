@@ -21,6 +21,7 @@ const (
 	TieredStorage keyring.Condition = "tiered storage"
 	OldestRecord  keyring.Condition = "oldest record"
 	OtherGroups   keyring.Condition = "other groups"
+	SealedOnly    keyring.Condition = "sealed only"
 )
 
 // JudgeTopic judges whether the topic forgets as the policies promise. It is
@@ -44,6 +45,9 @@ func JudgeTopic(f TopicFacts, e TopicExpectations, now time.Time) []keyring.Find
 	f.judgeTiers(&to)
 	f.judgeOldest(&to, window, now)
 	f.judgeGroups(&to, e.Group)
+	if e.Sealed {
+		f.judgeSealed(&to, e.PlainSeen[f.Name], window, now)
+	}
 	return to.List
 }
 
@@ -141,6 +145,23 @@ func (f *TopicFacts) judgeOldest(to *keyring.Findings, window time.Duration, now
 		to.Add(OldestRecord, keyring.Pass, "the topic is empty", "")
 	default:
 		to.Add(OldestRecord, keyring.Pass, fmt.Sprintf("%s old; the bound is %s", span(max(age, 0)), span(bound)), "")
+	}
+}
+
+// judgeSealed looks for plain events where there are to be none. Ingest refuses them,
+// but their addresses lie in Kafka, for as long after the last one as anybody's.
+func (f *TopicFacts) judgeSealed(to *keyring.Findings, seen time.Time, window time.Duration, now time.Time) {
+	const mend = "find who writes them, and have it write through mayfly relay or pipeline/edge; what is there goes with its segment"
+	switch bound := f.Bound(window); {
+	case f.Plain > 0:
+		to.Add(SealedOnly, keyring.Warn, fmt.Sprintf("%d of its %d newest records are plain: their addresses lie in Kafka", f.Plain, f.Sampled), mend)
+	case !seen.IsZero() && now.Sub(seen) < bound:
+		to.Add(SealedOnly, keyring.Warn, fmt.Sprintf("plain events were among its newest records %s ago, and may lie there for %s", span(now.Sub(seen)), span(bound)), mend)
+	case !f.SampleTold:
+		to.Add(SealedOnly, keyring.Unattested, "its newest records could not be read",
+			"allow Read on the topic to Mayfly's user; mayfly doctor --emit prints how")
+	default:
+		to.Add(SealedOnly, keyring.Pass, fmt.Sprintf("none of its %d newest records is plain", f.Sampled), "")
 	}
 }
 

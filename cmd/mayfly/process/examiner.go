@@ -32,12 +32,13 @@ type Examiner struct {
 	why       error
 	admin     *kafkain.Enforcer // nil: nothing is enforced
 	enforcer  *warden.Enforcer
+	plain     map[string]time.Time // when plain events were last seen on a sealed topic
 }
 
 // NewExaminer opens clients of its own, and connects to nothing. What is wrong
 // with Kafka's settings is a finding, not an error: keys are destroyed without Kafka.
 func NewExaminer(c config.Config) (*Examiner, error) {
-	x := &Examiner{config: c}
+	x := &Examiner{config: c, plain: map[string]time.Time{}}
 	var err error
 	if x.data, err = redisconn.Open(c.Redis); err != nil {
 		return nil, err
@@ -98,12 +99,15 @@ func (x *Examiner) Servers(ctx context.Context) warden.Observation {
 	return seen
 }
 
-// Topics looks at every topic that is read.
+// Topics looks at every topic that is read; one look at a time.
 func (x *Examiner) Topics(ctx context.Context) warden.Observation {
 	facts, answers := x.Facts(ctx)
 	seen := warden.Observation{Findings: []keyring.Finding{answers}, Oldest: map[string]time.Duration{}}
 	now := time.Now()
 	for i := range facts {
+		if facts[i].Plain > 0 {
+			x.plain[facts[i].Name] = now
+		}
 		seen.Findings = append(seen.Findings, warden.JudgeTopic(facts[i], x.Expectations(), now)...)
 		if age, told := facts[i].OldestAge(now); told {
 			seen.Oldest[facts[i].Name] = age
@@ -141,5 +145,6 @@ func (x *Examiner) Expectations() warden.TopicExpectations {
 	return warden.TopicExpectations{
 		Policies: x.config.Policies, Group: x.config.Kafka.Group, Skew: x.config.Ingest.Skew,
 		Enforce: x.config.Kafka.Guard == "enforce" && x.config.Kafka.Exclusive,
+		Sealed:  x.config.Kafka.Sealed, PlainSeen: x.plain,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
@@ -63,5 +64,12 @@ func (p *Process) openReader() error {
 	p.KEK = kek
 	p.opener = keyring.NewOpener(p.Keyring, kek, p.log)
 	p.reader = store.NewReader(p.Config.Policies, p.opener, p.store)
+	refused := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "mayfly_lookup_refused_total",
+		Help: "Segments sealed at the edge, and events in them, that look-ups left out: they don't open, or are none that ingest would take. The same again for each look-up.",
+	}, func() float64 { return float64(p.reader.Refused()) })
+	if err := p.Registry.Register(refused); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	return p.opener.Watch(p.Config.Ingest.Skew, p.Registry)
 }
