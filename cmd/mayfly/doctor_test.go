@@ -40,6 +40,8 @@ type patient struct {
 	data  string   // host:port
 	nodes []string // URLs
 	kek   string
+
+	sealed bool // only sealed batches are taken
 }
 
 var soundTopic = map[string]string{"retention.ms": "3600000", "segment.ms": "900000", "message.timestamp.type": "LogAppendTime"}
@@ -79,7 +81,7 @@ func (p *patient) doctor(t *testing.T, args ...string) (code int, stdout, stderr
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "mayfly.yaml")
 	text, err := json.Marshal(map[string]any{ // JSON is YAML
-		"kafka":    map[string]any{"brokers": p.kafka.Brokers(), "topics": []string{p.topic}, "group": p.topic},
+		"kafka":    map[string]any{"brokers": p.kafka.Brokers(), "topics": []string{p.topic}, "group": p.topic, "sealed": p.sealed},
 		"redis":    map[string]any{"addrs": []string{p.data}},
 		"keyring":  map[string]any{"nodes": p.nodes, "kek_file": p.kek},
 		"policies": []map[string]any{{"name": "p", "window": "1h", "basis": "test"}},

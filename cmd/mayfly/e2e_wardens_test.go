@@ -157,7 +157,7 @@ func auditWardens(t *testing.T, hosts []*e2eSystem) {
 		t.Fatalf("the audit says %v, %s", err, out)
 	}
 	p := result.Policies[0]
-	if err != nil || result.Exceptions != 0 || p.Purged < 19 || p.Missing > 0 {
+	if err != nil || result.Exceptions != 0 || p.Purged < 12 || p.Missing > 0 {
 		t.Errorf("of %d epochs %d purged, %d never minted, %d missing, the worst %v late: %v, %v",
 			p.Epochs, p.Purged, p.NeverMinted, p.Missing, p.Lag.Worst, result.Findings, err)
 	}
