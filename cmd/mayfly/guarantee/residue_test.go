@@ -95,7 +95,7 @@ func (p *process) leftOf(c canary) (n int, err error) {
 // 12: after the deadline no copy of the address, and no key that opens one, is left in files, logs,
 // memory or backlog of any server, nor in what Mayfly writes, nor in its memory.
 // Mutant: the address in a log line, with it in a receipt, with a key-encryption key that stands
-// still, and with each kind of memory not erased: what is freed, what is read, what is answered, stacks.
+// still, and with each kind of memory not erased: what is freed, what is read, what is answered.
 func nothingIsLeft(t *testing.T, l *lab) {
 	c := newCanary("12")
 	s := ownSystem(t, l, arrivalWindow)
