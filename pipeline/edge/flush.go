@@ -141,7 +141,7 @@ func (s *Sealer) send(ctx context.Context, b *batch, with *sealing) {
 		lanes := map[uint32][]record.Record{}
 		for _, r := range b.records {
 			lane := with.Shard(r.Account) % uint32(s.config.Lanes) //nolint:gosec // bounded by Validate
-			lanes[lane] = append(lanes[lane], r)
+			lanes[lane] = appendErasing(lanes[lane], r)
 		}
 		for lane, records := range lanes {
 			messages = append(messages, message{laneKey(with.Key(), lane), with.Seal(nil, records)})

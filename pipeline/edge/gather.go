@@ -79,7 +79,7 @@ func (s *Sealer) put(epoch retention.Epoch, deadline, now time.Time, r record.Re
 		b = &batch{epoch: epoch, deadline: deadline, born: now, deliveries: map[*Delivery]int{}}
 		s.open[epoch] = b
 	}
-	b.records = append(b.records, r)
+	b.records = appendErasing(b.records, r)
 	b.texts = append(b.texts, text)
 	b.weight += weight(text)
 	if d != nil {
@@ -95,6 +95,17 @@ func (s *Sealer) put(epoch retention.Epoch, deadline, now time.Time, r record.Re
 		}
 	}
 	return true
+}
+
+// appendErasing appends, and erases what the slice outgrows: addresses lie in the
+// records themselves.
+func appendErasing(records []record.Record, r record.Record) []record.Record {
+	if len(records) == cap(records) {
+		grown := append(make([]record.Record, 0, max(16, 2*cap(records))), records...)
+		clear(records)
+		records = grown
+	}
+	return append(records, r)
 }
 
 // take gives the batches that are full or have lingered; all of them, and no more
