@@ -82,19 +82,26 @@ func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)
 	if r.failed {
 		return
 	}
+	at4, at6 := 0, 0
 	for i, six := range c.six {
 		var ip netip.Addr
 		if six {
-			var sixteen [16]byte
-			binary.BigEndian.PutUint32(sixteen[:], uint32(c.heads6[0]))
-			copy(sixteen[4:], c.tails6[:tail6])
-			ip = netip.AddrFrom16(sixteen)
-			c.heads6, c.tails6 = c.heads6[1:], c.tails6[tail6:]
+			at6++
 		} else {
+			at4++
+		}
+		switch {
+		case !r.wants(i):
+			continue
+		case six:
+			var sixteen [16]byte
+			binary.BigEndian.PutUint32(sixteen[:], uint32(c.heads6[at6-1]))
+			copy(sixteen[4:], c.tails6[(at6-1)*tail6:])
+			ip = netip.AddrFrom16(sixteen)
+		default:
 			var four [4]byte
-			binary.BigEndian.PutUint32(four[:], uint32(c.heads4[0])<<8|uint32(c.tails4[0]))
+			binary.BigEndian.PutUint32(four[:], uint32(c.heads4[at4-1])<<8|uint32(c.tails4[at4-1]))
 			ip = netip.AddrFrom4(four)
-			c.heads4, c.tails4 = c.heads4[1:], c.tails4[1:]
 		}
 		a, err := address.From(ip)
 		if err != nil || ip.Is4In6() { // Address has one spelling, and so has a column
@@ -105,32 +112,71 @@ func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)
 	}
 }
 
+// sought is a prefix as addresses of a column are compared with it.
+type sought struct {
+	four       bool
+	want, mask uint64
+	tail       []byte // of IPv6
+	bits       int    // that count of it
+}
+
+func soughtOf(p netip.Prefix) sought {
+	if p = p.Masked(); p.Addr().Is4() {
+		four := p.Addr().As4()
+		return sought{four: true, want: uint64(binary.BigEndian.Uint32(four[:])), mask: uint64(^uint32(0) << (32 - p.Bits()))}
+	}
+	sixteen := p.Addr().As16()
+	return sought{
+		want: uint64(binary.BigEndian.Uint32(sixteen[:])), mask: uint64(^uint32(0) << max(32-p.Bits(), 0)),
+		tail: sixteen[4:], bits: p.Bits() - 32,
+	}
+}
+
+func (c *addressColumn) is4(i int, s *sought) bool {
+	return (c.heads4[i]<<8|uint64(c.tails4[i]))&s.mask == s.want
+}
+
+func (c *addressColumn) is6(i int, s *sought) bool {
+	return c.heads6[i]&s.mask == s.want && begins(c.tails6[i*tail6:(i+1)*tail6], s.tail, s.bits)
+}
+
 // overlaps reports whether an address of the column lies in p. It takes 2 ns an
 // address; one netip.Addr after the other took 12.
 func (c *addressColumn) overlaps(p netip.Prefix) bool {
-	if p.Addr().Is4() {
-		four := p.Masked().Addr().As4()
-		want, mask := binary.BigEndian.Uint32(four[:]), ^uint32(0)<<(32-p.Bits())
-		for i, head := range c.heads4 {
-			if (uint32(head)<<8|uint32(c.tails4[i]))&mask == want {
+	s := soughtOf(p)
+	if s.four {
+		for i := range c.heads4 {
+			if c.is4(i, &s) {
 				return true
 			}
 		}
 		return false
 	}
-	sixteen := p.Masked().Addr().As16()
-	want := uint64(binary.BigEndian.Uint32(sixteen[:]))
-	mask := uint64(^uint32(0) << max(32-p.Bits(), 0))
-	for i, head := range c.heads6 {
-		if head&mask == want && within(c.tails6[i*tail6:(i+1)*tail6], sixteen[4:], p.Bits()-32) {
+	for i := range c.heads6 {
+		if c.is6(i, &s) {
 			return true
 		}
 	}
 	return false
 }
 
-// within reports whether the first bits of tail are those of want; none, where bits is not positive.
-func within(tail string, want []byte, bits int) bool {
+// within notes for each row whether its address lies in p.
+func (c *addressColumn) within(p netip.Prefix, wanted []bool) {
+	s := soughtOf(p)
+	at4, at6 := 0, 0
+	for i, six := range c.six {
+		if six {
+			wanted[i] = !s.four && c.is6(at6, &s)
+			at6++
+		} else {
+			wanted[i] = s.four && c.is4(at4, &s)
+			at4++
+		}
+	}
+}
+
+// begins reports whether the first bits of tail are those of want; none, where bits is not positive.
+func begins(tail string, want []byte, bits int) bool {
 	i := 0
 	for ; bits >= 8; bits -= 8 {
 		if tail[i] != want[i] {

@@ -21,7 +21,10 @@ type columnReader struct {
 	numbers []uint64 // scratch of ints
 	six     []bool   // of addressColumn
 	heads4  []uint64
+	wanted  []bool // rows whose texts and addresses are to be made; nil: all
 }
+
+func (r *columnReader) wants(row int) bool { return r.wanted == nil || r.wanted[row] }
 
 func (r *columnReader) fail() {
 	r.failed = true

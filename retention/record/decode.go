@@ -11,11 +11,13 @@ import (
 // Everything is bounded by the payload's own length before it is allocated;
 // anything that Append would not have written is ErrFormat.
 func Decode(dst []Record, payload []byte) ([]Record, error) {
-	return decode(dst, string(payload)) // one copy; the records' strings are slices of it
+	return new(columnReader).decode(dst, string(payload)) // one copy; the records' strings are slices of it
 }
 
-func decode(dst []Record, payload string) ([]Record, error) {
-	r := &columnReader{rest: payload}
+// decode makes all rows; of those that are not wanted only what is quicker made than left out.
+func (r *columnReader) decode(dst []Record, payload string) ([]Record, error) {
+	r.rest, r.failed = payload, false
+	defer func() { r.rest = "" }()
 	n := r.head(formatRecords)
 	start := len(dst)
 	dst = slices.Grow(dst, n)[:start+n]

@@ -177,15 +177,21 @@ func (r *columnReader) readPacked(rows int, set func(row int, value string)) {
 	if one {
 		t = r.readTemplate(int(lengths[0]))
 	}
-	text := r.readSymbols(lengths, t)
-	if r.failed {
-		return
-	}
+	c := r.symbolColumn(lengths, t)
+	value, from := 0, 0 // the next one, and its first symbol
 	for i := range rows {
-		if present[i] {
-			set(i, text[:lengths[0]])
-			text, lengths = text[lengths[0]:], lengths[1:]
+		if !present[i] {
+			continue
 		}
+		n := c.symbolsOf(lengths[value])
+		if r.wants(i) && !r.failed {
+			if text, ok := c.text(lengths[value], from, n); ok {
+				set(i, text)
+			} else {
+				r.fail()
+			}
+		}
+		value, from = value+1, from+n
 	}
 }
 
@@ -212,54 +218,76 @@ func (r *columnReader) readTemplate(length int) *template {
 	return t
 }
 
-// readSymbols gives the text of all values, one after the other; t is nil where
-// every symbol was written.
-func (r *columnReader) readSymbols(lengths []uint8, t *template) string {
-	symbols := r.bytes(uint64(r.byte()))
-	if r.failed || len(symbols) == 0 || len(symbols) > maxSymbols {
+// symbolColumn is the symbols of a column of strings as they are written.
+type symbolColumn struct {
+	symbols  string
+	packed   string
+	width    int
+	template *template // nil: every symbol was written
+	made     []byte    // what the texts are slices of
+}
+
+// symbolColumn reads all of it but the symbols.
+func (r *columnReader) symbolColumn(lengths []uint8, t *template) (c symbolColumn) {
+	c.symbols, c.template = r.bytes(uint64(r.byte())), t
+	if r.failed || len(c.symbols) == 0 || len(c.symbols) > maxSymbols {
 		r.fail()
-		return ""
+		return c
 	}
-	for i := 1; i < len(symbols); i++ {
-		if symbols[i] <= symbols[i-1] {
+	for i := 1; i < len(c.symbols); i++ {
+		if c.symbols[i] <= c.symbols[i-1] {
 			r.fail()
-			return ""
+			return c
 		}
 	}
 	size, written := 0, 0
 	for _, n := range lengths {
 		size += int(n)
+		written += c.symbolsOf(n)
 	}
-	if written = size; t != nil {
-		written = len(lengths) * len(t.places)
-	}
-	width := symbolWidth(len(symbols))
-	packed := r.bytes(uint64(bitsSize(written * width)))
-	codes := resize(&r.numbers, written)
-	if r.failed || written == 0 || !unpackBits(codes, packed, width) {
+	c.width = symbolWidth(len(c.symbols))
+	c.packed = r.bytes(uint64(bitsSize(written * c.width)))
+	if r.failed || written == 0 || written*c.width%8 != 0 && c.packed[len(c.packed)-1]>>(written*c.width%8) != 0 {
 		r.fail()
-		return ""
+		return c
 	}
-	text := make([]byte, 0, size)
-	for _, code := range codes {
-		if code >= uint64(len(symbols)) {
-			r.fail()
-			return ""
-		}
+	if r.wanted == nil {
+		c.made = make([]byte, 0, size)
 	}
-	if t == nil {
-		for _, code := range codes {
-			text = append(text, symbols[code])
-		}
-	} else {
-		for range lengths {
-			start := len(text)
-			text = append(text, t.text...)
-			for i, place := range t.places {
-				text[start+int(place)] = symbols[codes[i]]
-			}
-			codes = codes[len(t.places):]
-		}
+	return c
+}
+
+// symbolsOf is how many symbols of a text of a length were written.
+func (c *symbolColumn) symbolsOf(length uint8) int {
+	if c.template != nil {
+		return len(c.template.places)
 	}
-	return unsafe.String(unsafe.SliceData(text), len(text)) // nobody else has it
+	return int(length)
+}
+
+// text makes the text whose n symbols begin at from.
+func (c *symbolColumn) text(length uint8, from, n int) (string, bool) {
+	if cap(c.made)-len(c.made) < int(length) {
+		c.made = make([]byte, 0, 4*int(length))
+	}
+	start := len(c.made)
+	c.made = c.made[:start+int(length)]
+	text := c.made[start:]
+	if c.template != nil {
+		copy(text, c.template.text)
+	}
+	mask, bit := uint64(1)<<c.width-1, from*c.width
+	for i := range n {
+		code := word(c.packed, bit/8) >> (bit % 8) & mask
+		bit += c.width
+		if code >= uint64(len(c.symbols)) {
+			return "", false
+		}
+		place := i
+		if c.template != nil {
+			place = int(c.template.places[i])
+		}
+		text[place] = c.symbols[code]
+	}
+	return unsafe.String(unsafe.SliceData(text), len(text)), true // nobody else has it
 }

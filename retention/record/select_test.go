@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mayfly/retention/address"
 )
 
 func TestSelectionGivesWhatAFilterGives(t *testing.T) {
@@ -83,5 +85,24 @@ func TestADictionaryTellsPlacesApart(t *testing.T) {
 	back, err := Decode(nil, e.Append(nil, records, all(records)))
 	if err != nil || !cmp.Equal(records, back, exact) {
 		t.Fatalf("%d records came back, %v", len(back), err)
+	}
+}
+
+// A frame of 139 records, as a shard gets each second, of which one is the subject's.
+func BenchmarkSelection(b *testing.B) {
+	records := randomRecords(5, 139)
+	ip := netip.MustParseAddr("198.51.100.7")
+	records[70].Address, _ = address.From(ip)
+	var e Encoder
+	payload := e.Append(nil, records, all(records))
+	for name, prefix := range map[string]netip.Prefix{"one": netip.PrefixFrom(ip, 32), "none": netip.MustParsePrefix("203.0.113.0/24")} {
+		b.Run(name, func(b *testing.B) {
+			s := Selection{Prefix: prefix}
+			var dst []Record
+			b.ReportAllocs()
+			for b.Loop() {
+				dst, _ = s.Append(dst[:0], payload)
+			}
+		})
 	}
 }

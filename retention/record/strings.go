@@ -120,13 +120,15 @@ func (e *Encoder) buildDictionary(column []string) bool {
 	return true
 }
 
-// readStrings calls set with each row's value of a column of strings.
+// readStrings calls set with each wanted row's value of a column of strings.
 func (r *columnReader) readStrings(rows int, set func(row int, value string)) {
 	switch r.byte() {
 	case stringsSame:
 		value := r.string()
 		for i := range rows {
-			set(i, value)
+			if r.wants(i) {
+				set(i, value)
+			}
 		}
 	case stringsIndexed:
 		dictionary := make([]string, r.byte())
@@ -138,11 +140,15 @@ func (r *columnReader) readStrings(rows int, set func(row int, value string)) {
 				r.fail()
 				return
 			}
-			set(i, dictionary[number])
+			if r.wants(i) {
+				set(i, dictionary[number])
+			}
 		}
 	case stringsPlain:
 		for i := 0; i < rows && !r.failed; i++ {
-			set(i, r.string())
+			if value := r.string(); r.wants(i) {
+				set(i, value)
+			}
 		}
 	case stringsPacked:
 		r.readPacked(rows, set)
