@@ -8,7 +8,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"strings"
+	"unsafe"
 
 	"mayfly/retention/address"
 )
@@ -71,11 +71,33 @@ func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[record]
 // MarshalText is "[record]", and with it JSON and YAML.
 func (r Record) MarshalText() ([]byte, error) { return []byte("[record]"), nil }
 
-// Clone copies r's strings, which otherwise keep the whole payload that they
-// were decoded from.
-func (r Record) Clone() Record {
-	r.Move(strings.Clone)
-	return r
+// Own gives records strings of their own, in one piece of memory; without it they keep
+// the whole payload that they were decoded from. Strings that neighbours share, they
+// share again.
+func Own(records []Record) {
+	var text []byte
+	var last, copied Record
+	for i := range records {
+		r := &records[i]
+		before := *r
+		for _, field := range stringColumns {
+			s, l := field(r), field(&last)
+			if i > 0 && len(*s) == len(*l) && unsafe.StringData(*s) == unsafe.StringData(*l) {
+				*s = *field(&copied)
+				continue
+			}
+			if len(*s) == 0 {
+				continue
+			}
+			if cap(text)-len(text) < len(*s) {
+				text = make([]byte, 0, max(256, min(2*cap(text), 32<<10), len(*s)))
+			}
+			from := len(text)
+			text = append(text, *s...)
+			*s = unsafe.String(unsafe.SliceData(text[from:]), len(*s)) // nothing else is written there
+		}
+		last, copied = before, *r
+	}
 }
 
 // Move replaces each of r's strings by the copy that to makes of it.

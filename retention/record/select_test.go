@@ -106,3 +106,25 @@ func BenchmarkSelection(b *testing.B) {
 		})
 	}
 }
+
+// What is selected lies in the payload until it has strings of its own.
+func TestOwnLeavesNothingInThePayload(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	records := randomRecords(8, 300)
+	for i := range records {
+		records[i].Client = []string{"", "web", strings.Repeat("long ", i%50)}[i%3]
+	}
+	payload := e.Append(nil, records, all(records))
+	s := Selection{Prefix: netip.MustParsePrefix("0.0.0.0/0")}
+	want := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return !s.Matches(&r) })
+	got, err := s.Append(nil, payload)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%d records, want %d, %v", len(got), len(want), err)
+	}
+	Own(got)
+	clear(payload)
+	if !slices.Equal(got, want) {
+		t.Error("a record changes with the payload")
+	}
+}

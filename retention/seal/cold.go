@@ -81,7 +81,7 @@ func (c *Cold) OpenGeneration(place Place, number uint64, head []byte) (*Generat
 	if err := g.derive(c); err != nil {
 		return nil, nil, err
 	}
-	payload, err := g.open(0, head[1+headSalt:])
+	payload, err := g.open(make([]byte, 0, len(head)), 0, head[1+headSalt:])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,15 +115,21 @@ func (g *Generation) Seal(part uint32, payload []byte) []byte {
 
 // Open gives the payload of a block, or ErrOpen.
 func (g *Generation) Open(part uint32, sealed []byte) ([]byte, error) {
+	return g.Append(make([]byte, 0, len(sealed)), part, sealed)
+}
+
+// Append is Open for who opens many: it appends the payload to dst, which has room
+// for as many bytes as sealed has. What it writes is for the caller to erase.
+func (g *Generation) Append(dst []byte, part uint32, sealed []byte) ([]byte, error) {
 	if part == 0 || len(sealed) < ColdOverhead || sealed[0] != coldVersion {
 		return nil, ErrOpen
 	}
-	return g.open(part, sealed[1:])
+	return g.open(dst, part, sealed[1:])
 }
 
-func (g *Generation) open(part uint32, ciphertext []byte) ([]byte, error) {
+func (g *Generation) open(dst []byte, part uint32, ciphertext []byte) ([]byte, error) {
 	n := g.nonce(part)
-	return g.parts.open(make([]byte, 0, len(ciphertext)), n[:], ciphertext, g.associated(part))
+	return g.parts.open(dst, n[:], ciphertext, g.associated(part))
 }
 
 func (g *Generation) nonce(part uint32) (n [12]byte) {

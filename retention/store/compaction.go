@@ -34,17 +34,12 @@ func (w *compaction) wipe() {
 
 // merge reads the unit's frames and its current generation into records or pairs.
 func (w *compaction) merge(ctx context.Context) error {
-	places := []seal.Place{w.unit.Place}
-	chunks, err := w.store.Chunks(ctx, places)
+	chunks, err := w.store.Chunks(ctx, []seal.Place{w.unit.Place})
 	if err != nil {
 		return err
 	}
-	heads, err := w.store.Heads(ctx, places)
-	if err != nil {
-		return err
-	}
-	w.frames, w.current = chunks[0], heads[0]
-	if w.base, err = openGeneration(w.unit.key, w.unit.Place, heads[0]); err != nil {
+	w.frames, w.current = chunks[0].Frames, chunks[0].Head
+	if w.base, err = openGeneration(w.unit.key, w.unit.Place, w.current); err != nil {
 		return fmt.Errorf("%w: its head: %w", ErrDamaged, err)
 	}
 	if w.base != nil {

@@ -72,9 +72,9 @@ func (f *fragile) breaks(do func() error) error {
 	return do()
 }
 
-func (f *fragile) Heads(ctx context.Context, places []seal.Place) (heads []store.Head, err error) {
-	err = f.breaks(func() (err error) { heads, err = f.Store.Heads(ctx, places); return err })
-	return heads, err
+func (f *fragile) Chunks(ctx context.Context, places []seal.Place) (chunks []store.Chunk, err error) {
+	err = f.breaks(func() (err error) { chunks, err = f.Store.Chunks(ctx, places); return err })
+	return chunks, err
 }
 
 func (f *fragile) Blocks(ctx context.Context, refs []store.BlockRef) (blocks [][]byte, err error) {
@@ -448,8 +448,8 @@ func TestCompactionDiesWithItsEpoch(t *testing.T) {
 			if _, err := c.Compact(ctx, u); !errors.Is(err, keyring.ErrDestroyed) {
 				t.Fatalf("compacted past the deadline: %v", err)
 			}
-			heads, err := memory.Heads(ctx, []seal.Place{u.Place})
-			if err != nil || heads[0].Bytes != nil {
+			chunks, err := memory.Chunks(ctx, []seal.Place{u.Place})
+			if err != nil || chunks[0].Head.Bytes != nil {
 				t.Fatalf("a head past the deadline, %v", err)
 			}
 		}

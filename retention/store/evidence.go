@@ -26,7 +26,7 @@ type Evidence struct {
 // frame around it. It opens frames to find the right ones, and hands none of their
 // content out.
 func (r *Reader) Evidence(ctx context.Context, epoch retention.Epoch, q Query) ([]Evidence, error) {
-	s := &search{Reader: r, query: q, found: map[record.ID]hit{}}
+	s := &search{Reader: r, query: q}
 	keys, err := r.keys.Keys(ctx, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("gathering evidence: %w", err)
@@ -42,8 +42,8 @@ func (r *Reader) Evidence(ctx context.Context, epoch retention.Epoch, q Query) (
 		if err != nil {
 			return nil, fmt.Errorf("gathering evidence: %w", err)
 		}
-		for _, frames := range chunks {
-			evidence = append(evidence, s.evidence(ctx, key, frames)...)
+		for _, chunk := range chunks {
+			evidence = append(evidence, s.evidence(ctx, key, chunk.Frames)...)
 		}
 	}
 	return evidence, nil
@@ -134,15 +134,9 @@ func (r *Reader) Remains(ctx context.Context, epoch retention.Epoch, places []se
 	if err != nil {
 		return 0, fmt.Errorf("looking for remains: %w", err)
 	}
-	for _, frames := range chunks {
-		remains += len(frames)
-	}
-	heads, err := r.store.Heads(ctx, places)
-	if err != nil {
-		return 0, fmt.Errorf("looking for remains: %w", err)
-	}
-	for _, head := range heads {
-		if head.Bytes != nil {
+	for _, chunk := range chunks {
+		remains += len(chunk.Frames)
+		if chunk.Head.Bytes != nil {
 			remains++
 		}
 	}

@@ -15,10 +15,6 @@ var ErrClaimed = errors.New("another compactor has claimed it")
 // current, and it counts beside what is in the place's chunk. Everything has the
 // epoch's deadline from birth and dies with its chunks: Shorten and Unlink reach it.
 type Generations interface {
-	// Heads reads the heads of the current generations, in the order of places; the
-	// zero Head where there is none. It must come after Chunks: a frame that was
-	// removed meanwhile is then covered.
-	Heads(ctx context.Context, places []seal.Place) ([]Head, error)
 	// Blocks reads blocks, in the order of refs; nil for one that is not there.
 	Blocks(ctx context.Context, refs []BlockRef) ([][]byte, error)
 

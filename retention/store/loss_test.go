@@ -259,10 +259,10 @@ type slow struct {
 	wait time.Duration
 }
 
-func (s *slow) Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error) {
-	frames, err := s.Memory.Chunks(ctx, places)
+func (s *slow) Chunks(ctx context.Context, places []seal.Place) ([]store.Chunk, error) {
+	chunks, err := s.Memory.Chunks(ctx, places)
 	time.Sleep(s.wait)
-	return frames, err
+	return chunks, err
 }
 
 func TestWhatComesDueDuringALookUpIsNotInTheAnswer(t *testing.T) {
@@ -453,7 +453,7 @@ type counting struct {
 	chunks atomic.Int64
 }
 
-func (c *counting) Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error) {
+func (c *counting) Chunks(ctx context.Context, places []seal.Place) ([]store.Chunk, error) {
 	c.chunks.Add(int64(len(places)))
 	return c.Memory.Chunks(ctx, places)
 }

@@ -89,14 +89,17 @@ func (m *Memory) Directories(_ context.Context, epochs []retention.Epoch) ([]Dir
 }
 
 // Chunks implements Store.
-func (m *Memory) Chunks(_ context.Context, places []seal.Place) ([][]seal.Frame, error) {
+func (m *Memory) Chunks(_ context.Context, places []seal.Place) ([]Chunk, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.expire()
-	found := make([][]seal.Frame, len(places))
+	found := make([]Chunk, len(places))
 	for i, place := range places {
 		if c := m.chunks[place]; c != nil {
-			found[i] = append(found[i], c.frames...)
+			found[i].Frames = append(found[i].Frames, c.frames...)
+		}
+		if g := m.cold[place]; g != nil {
+			found[i].Head = g.head
 		}
 	}
 	return found, nil

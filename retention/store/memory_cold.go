@@ -19,20 +19,6 @@ type memoryGenerations struct {
 	until    time.Time
 }
 
-// Heads implements Store.
-func (m *Memory) Heads(_ context.Context, places []seal.Place) ([]Head, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.expire()
-	heads := make([]Head, len(places))
-	for i, place := range places {
-		if g := m.cold[place]; g != nil {
-			heads[i] = g.head
-		}
-	}
-	return heads, nil
-}
-
 // Blocks implements Store.
 func (m *Memory) Blocks(_ context.Context, refs []BlockRef) ([][]byte, error) {
 	m.mu.Lock()

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"net/netip"
 	"time"
 
@@ -38,9 +37,4 @@ type Answer struct {
 	// Scanned is how many records of frames, which no compactor has sorted yet, were
 	// looked through: of most no more than the address.
 	Scanned int
-}
-
-// compareRecords orders records by time, then identity.
-func compareRecords(a, b record.Record) int {
-	return cmp.Or(cmp.Compare(a.Time, b.Time), a.ID.Compare(b.ID))
 }

@@ -23,26 +23,34 @@ type Reader struct {
 	keys     *keyring.Opener
 	store    Store
 	refused  atomic.Uint64
+	scratch  sync.Pool // of *blockScratch
 }
 
 // NewReader makes a reader of the epochs of policies.
 func NewReader(policies retention.Policies, keys *keyring.Opener, store Store) *Reader {
-	return &Reader{policies: policies, keys: keys, store: store}
+	return &Reader{
+		policies: policies, keys: keys, store: store,
+		scratch: sync.Pool{New: func() any { return &blockScratch{} }},
+	}
 }
 
 // settling is how long after an epoch's start its key may still be on its way.
 const settling = 2 * time.Second
 
-// How much of a long look-up is in memory at a time.
+// How much of a long look-up is in memory at a time: a day's epochs, as each turn costs
+// three answers of Redis, and records in frames of about 36 bytes. Chunks of epochs that
+// have been over for a while were compacted, most likely, and count for less.
 const (
-	epochsAtOnce = 64
-	chunksAtOnce = 64
+	epochsAtOnce  = 128
+	recordsAtOnce = 2_500_000
+	compactedFor  = 5 * time.Minute
+	compactedPart = 5
 )
 
 // Find answers q from the epochs that live now. What is due by the time of the
 // answer is not in it, whatever the store, the keyring or a cache still has.
 func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
-	s := &search{Reader: r, query: q, found: map[record.ID]hit{}, complete: r.keys.InTime()}
+	s := &search{Reader: r, query: q, complete: r.keys.InTime()}
 	epochs, err := r.epochs(ctx, q, time.Now())
 	if err != nil {
 		return Answer{}, fmt.Errorf("looking up: %w", err)
@@ -100,17 +108,11 @@ type search struct {
 	query Query
 
 	mu       sync.Mutex // guards the results of frames that are opened side by side
-	found    map[record.ID]hit
+	found    findings
 	complete bool
 	refused  int
 	touched  int // records of generations
 	scanned  int // records of frames
-}
-
-type hit struct {
-	record   record.Record
-	deadline time.Time
-	key      *keyring.Key // that opened it
 }
 
 // chunk is one list of frames to read, and the generation beside it.
@@ -118,6 +120,7 @@ type chunk struct {
 	key      *keyring.Key
 	place    seal.Place
 	deadline time.Time
+	source   *source
 	writers  map[writerOf]manifest // of the epoch
 
 	frames     []seal.Frame
@@ -127,7 +130,7 @@ type chunk struct {
 
 // at is the chunk of the same key at another place.
 func (c *chunk) at(view seal.View, shard uint32) chunk {
-	other := chunk{key: c.key, place: c.place, deadline: c.deadline, writers: c.writers}
+	other := chunk{key: c.key, place: c.place, deadline: c.deadline, source: c.source, writers: c.writers}
 	other.place.View, other.place.Shard = view, shard
 	return other
 }
@@ -192,12 +195,41 @@ func (s *search) epochs(ctx context.Context, epochs []retention.Epoch) error {
 			return err
 		}
 	}
-	for part := range slices.Chunk(chunks, chunksAtOnce) {
-		if err := s.each(ctx, part, s.open, s.openBlocks); err != nil {
+	for len(chunks) > 0 {
+		n := turn(chunks, time.Now())
+		if err := s.each(ctx, chunks[:n], s.open, s.openBlocks); err != nil {
 			return err
 		}
+		clear(chunks[:n]) // their frames may go
+		chunks = chunks[n:]
 	}
 	return nil
+}
+
+// turn is how many of chunks are read at once, at least 1.
+func turn(chunks []chunk, now time.Time) int {
+	records := uint64(0)
+	for i := range chunks {
+		c := &chunks[i]
+		n := c.records()
+		if now.Sub(c.place.Epoch.EndTime()) > compactedFor {
+			n /= compactedPart
+		}
+		if records += n; records > recordsAtOnce && i > 0 {
+			return i
+		}
+	}
+	return len(chunks)
+}
+
+// records is about how many its writers say they have put there.
+func (c *chunk) records() (n uint64) {
+	for writer, m := range c.writers {
+		if writer.key == c.key.ID {
+			n += m.records
+		}
+	}
+	return n / max(uint64(c.key.Shards), 1)
 }
 
 // mentioned gives the chunks of the address view in which, by these of the
@@ -270,8 +302,9 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 			s.incomplete() // the directory is lost, and with it who has written
 		}
 		view, shards := layoutOf(key.Public).shardsOf(s.query)
+		from := &source{deadline: deadline, key: key}
 		for _, shard := range shards {
-			c := chunk{key: key, deadline: deadline, writers: manifests}
+			c := chunk{key: key, deadline: deadline, source: from, writers: manifests}
 			c.place = seal.Place{Epoch: epoch, Key: key.ID, View: view, Shard: shard}
 			chunks = append(chunks, c)
 		}
@@ -307,45 +340,8 @@ func (s *search) manifests(ctx context.Context, d Directory, keys []*keyring.Key
 	return manifests
 }
 
-func (s *search) keep(records []record.Record, c *chunk) {
-	from, to := s.query.From.UnixMilli(), s.query.To.UnixMilli()
-	for i := range records {
-		r := &records[i]
-		if r.Time < from || !s.query.To.IsZero() && r.Time > to {
-			continue
-		}
-		s.mu.Lock()
-		if before, there := s.found[r.ID]; !there || c.deadline.Before(before.deadline) {
-			s.found[r.ID] = hit{r.Clone(), c.deadline, c.key}
-		}
-		s.mu.Unlock()
-	}
-}
-
 func (s *search) incomplete() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.complete = false
-}
-
-// answer sorts what was found and leaves out what is due by now: by our clock, or
-// by those of the keyring, which ours may be behind.
-func (s *search) answer(now time.Time) Answer {
-	a := Answer{Complete: s.complete, Refused: s.refused, Touched: s.touched, Scanned: s.scanned}
-	alive := map[*keyring.Key]bool{} // a clock is read for each key, not for each record
-	for _, h := range s.found {
-		living, asked := alive[h.key]
-		if !asked {
-			living = h.key.Alive()
-			alive[h.key] = living
-		}
-		if living && h.deadline.After(now) {
-			a.Records = append(a.Records, h.record)
-		}
-	}
-	slices.SortFunc(a.Records, compareRecords)
-	if s.query.Limit > 0 && len(a.Records) > s.query.Limit {
-		a.Records, a.Truncated = a.Records[:s.query.Limit], true
-	}
-	return a
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mayfly/retention/record"
 	"mayfly/retention/record/cold"
 	"mayfly/retention/seal"
 	"mayfly/retention/secret"
@@ -50,26 +51,21 @@ func (s *search) each(ctx context.Context, chunks []chunk,
 	return nil
 }
 
-// fetch reads the frames first, then the heads: a frame that was removed in between
-// is covered by the head.
+// fetch reads chunks, and opens the heads of their generations.
 func (s *search) fetch(ctx context.Context, chunks []*chunk) error {
 	places := make([]seal.Place, len(chunks))
 	for i := range chunks {
 		places[i] = chunks[i].place
 	}
-	frames, err := s.store.Chunks(ctx, places)
-	if err != nil {
-		return err
-	}
-	heads, err := s.store.Heads(ctx, places)
+	stored, err := s.store.Chunks(ctx, places)
 	if err != nil {
 		return err
 	}
 	return side(ctx, len(chunks), func(_ context.Context, i int) error {
 		c := chunks[i]
 		var err error
-		c.frames = frames[i]
-		c.generation, err = openGeneration(c.key, c.place, heads[i])
+		c.frames = stored[i].Frames
+		c.generation, err = openGeneration(c.key, c.place, stored[i].Head)
 		// A chunk that was purged between two steps of this look-up is no loss.
 		c.missing = (err != nil || !c.whole()) && c.deadline.After(time.Now())
 		return nil
@@ -119,14 +115,11 @@ func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
 		}
 	}
 	subject := cold.Subject{Prefix: s.query.Prefix, Account: s.query.Account}
-	decoders := sync.Pool{New: func() any { return &cold.Decoder{} }} // scratch of 300 kB each
-	return s.blocks(ctx, rows, func(w wanted, payload []byte) error {
-		d := decoders.Get().(*cold.Decoder) //nolint:errcheck // nothing else is in it
-		defer decoders.Put(d)
-		d.Rows = 0
-		records, err := d.Append(nil, payload, w.chunk.generation.head.Clock, subject)
-		s.touch(d.Rows)
-		s.keep(records, w.chunk)
+	return s.blocks(ctx, rows, func(w wanted, with *blockScratch) (err error) {
+		with.decoder.Rows = 0
+		with.records, err = with.decoder.Append(with.records[:0], with.payload, w.chunk.generation.head.Clock, subject)
+		s.touch(with.decoder.Rows)
+		s.keep(with.records, w.chunk, true)
 		return err
 	})
 }
@@ -145,9 +138,9 @@ func (s *search) openIndex(ctx context.Context, chunks []*chunk, found func(*chu
 		}
 	}
 	var mu sync.Mutex // guards found
-	return s.blocks(ctx, index, func(w wanted, payload []byte) error {
+	return s.blocks(ctx, index, func(w wanted, with *blockScratch) error {
 		_, name := w.chunk.generation.layout.account([]byte(s.query.Account))
-		return cold.EachPair(payload, func(p cold.Pair) {
+		return cold.EachPair(with.payload, func(p cold.Pair) {
 			if p.Key == name {
 				mu.Lock()
 				defer mu.Unlock()
@@ -157,9 +150,22 @@ func (s *search) openIndex(ctx context.Context, chunks []*chunk, found func(*chu
 	})
 }
 
+// blockScratch is what opening a block needs, and look-ups share: 100 kB, which are
+// erased in between.
+type blockScratch struct {
+	decoder cold.Decoder
+	payload []byte
+	records []record.Record
+}
+
+func (s *blockScratch) wipe() {
+	clear(s.payload)
+	clear(s.records)
+}
+
 // blocks fetches blocks and gives take the payload of each, side by side. A chunk of
 // which a block is lost misses something.
-func (s *search) blocks(ctx context.Context, all []wanted, take func(wanted, []byte) error) error {
+func (s *search) blocks(ctx context.Context, all []wanted, take func(wanted, *blockScratch) error) error {
 	var mu sync.Mutex // guards missing
 	for some := range slices.Chunk(all, blocksAtOnce) {
 		refs := make([]BlockRef, len(some))
@@ -172,11 +178,15 @@ func (s *search) blocks(ctx context.Context, all []wanted, take func(wanted, []b
 		}
 		err = side(ctx, len(some), func(_ context.Context, i int) error {
 			c := some[i].chunk
-			payload, err := c.generation.sealed.Open(part(some[i].block), stored[i])
+			with := s.scratch.Get().(*blockScratch) //nolint:errcheck // nothing else is in it
+			defer s.scratch.Put(with)
+			defer with.wipe()
+			var err error
+			with.payload = slices.Grow(with.payload[:0], len(stored[i]))
+			with.payload, err = c.generation.sealed.Append(with.payload, part(some[i].block), stored[i])
 			if err == nil {
-				err = take(some[i], payload)
+				err = take(some[i], with)
 			}
-			clear(payload)
 			if err != nil && c.deadline.After(time.Now()) {
 				mu.Lock()
 				defer mu.Unlock()

@@ -37,7 +37,7 @@ func (s *search) open(ctx context.Context, c *chunk) error {
 			before := selection.Rows
 			records, err = selection.Append(records[:0], payload)
 			s.scan(selection.Rows - before)
-			s.keep(records, c)
+			s.keep(records, c, false)
 			return err
 		}
 	})
@@ -51,7 +51,7 @@ func (s *search) open(ctx context.Context, c *chunk) error {
 		s.scan(len(records))
 		kept := adopt(records, id, c.key.Epoch)
 		s.refuse(len(records) - len(kept))
-		s.keep(slices.DeleteFunc(kept, func(r record.Record) bool { return !selection.Matches(&r) }), c)
+		s.keep(slices.DeleteFunc(kept, func(r record.Record) bool { return !selection.Matches(&r) }), c, false)
 		return err
 	})
 }

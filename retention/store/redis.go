@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -200,30 +201,46 @@ func parseDirectory(epoch retention.Epoch, fields map[string]string) Directory {
 	return d
 }
 
-// Chunks implements Store.
-func (r *Redis) Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error) {
-	answers := make([]*redis.StringSliceCmd, len(places))
+// Chunks implements Store: one server has a chunk and its head, and carries a pipeline
+// out in order.
+func (r *Redis) Chunks(ctx context.Context, places []seal.Place) ([]Chunk, error) {
+	lists, heads := make([]*redis.StringSliceCmd, len(places)), make([]*redis.StringCmd, len(places))
 	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, place := range places {
-			answers[i] = p.LRange(ctx, chunkKey(place), 0, -1)
+			lists[i] = p.LRange(ctx, chunkKey(place), 0, -1)
+			heads[i] = p.HGet(ctx, bucketOf(place), headField(place))
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, redis.Nil) { // no head
 		return nil, fmt.Errorf("reading chunks: %w", err)
 	}
-	found := make([][]seal.Frame, len(places))
+	chunks := make([]Chunk, len(places))
 	for i, place := range places {
-		found[i] = make([]seal.Frame, 0, len(answers[i].Val()))
-		for _, stored := range answers[i].Val() {
-			frame, err := seal.ParseFrame(place, []byte(stored))
-			if err != nil {
-				frame = seal.Frame{Place: place} // stays in the answer: the reader reports it
-			}
-			found[i] = append(found[i], frame)
+		var err error
+		if chunks[i].Frames, err = parseFrames(place, lists[i]); err == nil {
+			chunks[i].Head, err = parseHead(heads[i])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading chunks: %w", err)
 		}
 	}
-	return found, nil
+	return chunks, nil
+}
+
+// parseFrames makes frames of what Redis answered. They share the memory of the answer,
+// which nobody changes: a copy of a full shard took 1.4 of the 20 ms of CPU of a look-up.
+func parseFrames(place seal.Place, answer *redis.StringSliceCmd) ([]seal.Frame, error) {
+	list, err := answer.Result()
+	frames := make([]seal.Frame, 0, len(list))
+	for _, stored := range list {
+		frame, err := seal.ParseFrame(place, unsafe.Slice(unsafe.StringData(stored), len(stored)))
+		if err != nil {
+			frame = seal.Frame{Place: place} // stays in the answer: the reader reports it
+		}
+		frames = append(frames, frame)
+	}
+	return frames, err
 }
 
 // Shorten implements Store.

@@ -58,34 +58,20 @@ func blockField(p seal.Place, generation uint64, name string) string {
 	return blockPrefix(p) + strconv.FormatUint(generation, 10) + "/" + name
 }
 
-// Heads implements Store.
-func (r *Redis) Heads(ctx context.Context, places []seal.Place) ([]Head, error) {
-	answers := make([]*redis.StringCmd, len(places))
-	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, place := range places {
-			answers[i] = p.HGet(ctx, bucketOf(place), headField(place))
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("reading heads: %w", err)
+// parseHead reads what flip.lua wrote.
+func parseHead(answer *redis.StringCmd) (Head, error) {
+	stored, err := answer.Bytes()
+	if errors.Is(err, redis.Nil) {
+		return Head{}, nil
+	} else if err != nil {
+		return Head{}, err
 	}
-	heads := make([]Head, len(places))
-	for i := range places {
-		stored, err := answers[i].Bytes()
-		if errors.Is(err, redis.Nil) {
-			continue
-		} else if err != nil {
-			return nil, fmt.Errorf("reading heads: %w", err)
-		}
-		number, sealed, _ := bytes.Cut(stored, []byte(" "))
-		generation, err := strconv.ParseUint(string(number), 10, 64)
-		if err != nil {
-			generation, sealed = 0, stored // damaged: does not open, which the reader reports
-		}
-		heads[i] = Head{Generation: generation, Bytes: sealed}
+	number, sealed, _ := bytes.Cut(stored, []byte(" "))
+	generation, err := strconv.ParseUint(string(number), 10, 64)
+	if err != nil {
+		generation, sealed = 0, stored // damaged: does not open, which the reader reports
 	}
-	return heads, nil
+	return Head{Generation: generation, Bytes: sealed}, nil
 }
 
 // Blocks implements Store.

@@ -40,9 +40,10 @@ type Store interface {
 	Append(ctx context.Context, deadline time.Time, frames []seal.Frame, manifest seal.Frame) error
 	// Directories reads the directories of epochs, in their order.
 	Directories(ctx context.Context, epochs []retention.Epoch) ([]Directory, error)
-	// Chunks reads chunks, in the order of places. It must come after Directories:
-	// a frame that a manifest names is then there.
-	Chunks(ctx context.Context, places []seal.Place) ([][]seal.Frame, error)
+	// Chunks reads chunks, in the order of places, and of each its frames before its
+	// head: a frame that a compactor has removed meanwhile is covered by the head then. It
+	// must come after Directories: a frame that a manifest names is then there.
+	Chunks(ctx context.Context, places []seal.Place) ([]Chunk, error)
 	// Shorten brings the expiry of everything under key forward to deadline.
 	Shorten(ctx context.Context, key keyring.Public, deadline time.Time) error
 	// Unlink removes an epoch: its directory and the chunks of every key the
@@ -52,6 +53,14 @@ type Store interface {
 	// Check asks every server for its identity and its clock.
 	Check(ctx context.Context) (Health, error)
 	Generations
+}
+
+// Chunk is what a store has at one place.
+type Chunk struct {
+	// Frames are as they came, repeats among them.
+	Frames []seal.Frame
+	// Head is that of the current generation; the zero Head where there is none.
+	Head Head
 }
 
 // Directory is what a store knows of one epoch.

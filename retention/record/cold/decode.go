@@ -58,6 +58,7 @@ func (d *Decoder) Append(dst []record.Record, payload []byte, clock *Clock, of S
 	for _, run := range d.runs {
 		d.group(run)
 		dst = d.append(dst, run)
+		clear(d.groups)
 	}
 	if d.r.failed {
 		clear(dst[from:])
@@ -71,7 +72,6 @@ func (d *Decoder) Append(dst []record.Record, payload []byte, clock *Clock, of S
 func (d *Decoder) forget() {
 	d.r, d.clock, d.text = bitReader{}, nil, nil
 	clear(d.uppers)
-	clear(d.groups[:cap(d.groups)])
 	clear(d.kinds)
 	for i := range d.words {
 		clear(d.words[i])

@@ -34,11 +34,11 @@ func put(t *testing.T, s store.Store, c store.Claim, names ...string) {
 
 func head(t *testing.T, s store.Store, p seal.Place) store.Head {
 	t.Helper()
-	heads, err := s.Heads(context.Background(), []seal.Place{p})
-	if err != nil || len(heads) != 1 {
-		t.Fatalf("%d heads, %v", len(heads), err)
+	chunks, err := s.Chunks(context.Background(), []seal.Place{p})
+	if err != nil || len(chunks) != 1 {
+		t.Fatalf("%d chunks, %v", len(chunks), err)
 	}
-	return heads[0]
+	return chunks[0].Head
 }
 
 func testGenerations(t *testing.T, s store.Store) {

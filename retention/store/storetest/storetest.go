@@ -89,8 +89,8 @@ func chunk(t *testing.T, s store.Store, place seal.Place) []string {
 		t.Fatalf("%d chunks, %v", len(found), err)
 	}
 	var frames []string
-	for i := range found[0] {
-		frames = append(frames, string(found[0][i].Bytes()))
+	for i := range found[0].Frames {
+		frames = append(frames, string(found[0].Frames[i].Bytes()))
 	}
 	return frames
 }
