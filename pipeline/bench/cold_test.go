@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"flag"
 	"net/netip"
 	"os"
@@ -18,11 +19,14 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/record"
 	"mayfly/retention/redisconn/redistest"
+	"mayfly/retention/seal"
 	"mayfly/retention/store"
 )
 
 var (
 	coldEvents = flag.Int("cold-events", 90_000, "events in the epoch that is compacted, 15 minutes of the reference workload")
+	coldShards = flag.Int("cold-shards", 0, "shards of that epoch; 0: one for each 100,000 events")
+	coldSealed = flag.Bool("cold-sealed", false, "the events were sealed at the edge, 500 in a batch")
 	coldRate   = flag.Int("cold-per-account", 45, "events per account in that epoch")
 )
 
@@ -93,8 +97,12 @@ func newColdEpoch(t *testing.T, client *redis.Client, ids string) *coldEpoch {
 	e := &coldEpoch{client: client, epoch: policy.EpochAt(begin)}
 	e.reader = store.NewReader(retention.Policies{policy}, keyring.NewOpener(ring, kek, zap.NewNop()), s)
 	deadline := e.epoch.Deadline(policy.Window)
-	_, err = ring.Mint(ctx, e.epoch, deadline, kek, func() uint32 { return uint32(*coldEvents/100_000 + 1) },
+	keys, err := ring.Mint(ctx, e.epoch, deadline, kek, func() uint32 { return uint32(cmp.Or(*coldShards, *coldEvents/100_000+1)) },
 		func(key keyring.Public) error { return s.Open(ctx, key) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge, err := store.NewEdge(keys[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +129,11 @@ func newColdEpoch(t *testing.T, client *redis.Client, ids string) *coldEpoch {
 		}
 		if len(batch.Records) == *coldEvents/450+1 || i == *coldEvents-1 { // two seconds
 			slices.SortStableFunc(batch.Records, func(a, b record.Record) int { return int(a.ID.Partition - b.ID.Partition) })
-			sealed, err := writer.Seal(ctx, []store.Batch{batch})
+			batches := []store.Batch{batch}
+			if *coldSealed {
+				batches = atEdge(t, edge, batch)
+			}
+			sealed, err := writer.Seal(ctx, batches)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,6 +144,20 @@ func newColdEpoch(t *testing.T, client *redis.Client, ids string) *coldEpoch {
 		}
 	}
 	return e
+}
+
+// atEdge seals a batch's events as a relay does, and gives what ingest then reads.
+func atEdge(t *testing.T, edge *store.Edge, batch store.Batch) (batches []store.Batch) {
+	t.Helper()
+	for some := range slices.Chunk(batch.Records, 500) {
+		id := some[0].ID
+		message, err := seal.ParseBatch(edge.Seal(nil, some))
+		if err != nil {
+			t.Fatal(err)
+		}
+		batches = append(batches, store.Batch{Epoch: batch.Epoch, Deadline: batch.Deadline, Edge: &store.EdgeBatch{Batch: message, ID: id}})
+	}
+	return batches
 }
 
 // memory is what Redis takes for the epoch's keys.

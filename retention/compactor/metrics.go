@@ -35,7 +35,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "mayfly_compact_lag_seconds", Help: "For how long the oldest epoch that is still hot has been due.",
 		}),
 	}
-	for _, reason := range []string{reasonDamaged, reasonTooLarge, reasonStore} {
+	for _, reason := range []string{reasonDamaged, reasonStore} {
 		m.failures.WithLabelValues(reason)
 	}
 	if r == nil {
@@ -50,18 +50,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 const (
-	reasonDamaged  = "damaged"
-	reasonTooLarge = "too_large"
-	reasonStore    = "store"
+	reasonDamaged = "damaged"
+	reasonStore   = "store"
 )
 
 func (m *metrics) failed(err error) {
 	reason := reasonStore
-	switch {
-	case errors.Is(err, store.ErrDamaged):
+	if errors.Is(err, store.ErrDamaged) {
 		reason = reasonDamaged
-	case errors.Is(err, store.ErrTooLarge):
-		reason = reasonTooLarge
 	}
 	m.failures.WithLabelValues(reason).Inc()
 }

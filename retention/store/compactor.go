@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,10 +16,20 @@ import (
 	"mayfly/retention/seal"
 )
 
-// MaxUnit is the most records that a unit may have on the average of its epoch and
-// still be compacted: what bounds the memory of a compactor. The warden lays an epoch
-// out for 100,000; one whose rate nobody foresaw stays hot.
-const MaxUnit = 400_000
+// room is what a compactor has in memory at a time. The warden lays an epoch out for
+// 100,000 events a shard; one whose rate nobody foresaw is read several times, once for
+// each part of its addresses.
+type room struct {
+	rows   int // records, sorted at a time
+	pairs  int // of the index
+	frames int // bytes that are read of a chunk
+	held   int // bytes of blocks
+}
+
+var plenty = room{rows: 400_000, pairs: 1 << 20, frames: 4 << 20, held: 32 << 20}
+
+// blocksAtOnce is how many blocks are fetched in one pipeline, about 1.5 MB.
+const blocksAtOnce = 128
 
 // Compactor moves what writers have acknowledged from the chunks of an epoch into
 // generations. It reads and writes: it holds private keys. It is not for
@@ -30,15 +41,17 @@ const MaxUnit = 400_000
 // that those which are still there count once. The last two do nothing where that is no
 // longer the head: a failover takes back what was acknowledged last. A writer's frames are covered from
 // the first one on without a gap, as far as its manifest goes: what is lost stays
-// missing, and later frames stay hot until the next time. So does what was sealed at the
-// edge, whatever its age: readers must judge it themselves.
+// missing, and later frames stay hot until the next time. What was sealed at the edge is
+// opened and covered like the rest.
 type Compactor struct {
 	*Reader
 	owner   string
+	room    room
 	rows    cold.Rows       // of the unit under way
 	pairs   []cold.Pair     // which account is in which block, or shard
 	records []record.Record // of a frame or block under way
-	payload []byte
+	payload []byte          // of a block
+	opened  []byte          // of a frame
 	encoder cold.Encoder
 	decoder cold.Decoder
 	sorter  cold.PairSorter
@@ -46,7 +59,7 @@ type Compactor struct {
 
 // NewCompactor makes a compactor that finds its epochs through reader.
 func NewCompactor(reader *Reader) *Compactor {
-	return &Compactor{Reader: reader, owner: rand.Text()}
+	return &Compactor{Reader: reader, owner: rand.Text(), room: plenty}
 }
 
 // Unit is what is compacted at a time: one view of one shard under one epoch key.
@@ -128,9 +141,6 @@ func state(d Directory) string {
 	return fmt.Sprint(latest)
 }
 
-// ErrTooLarge says that a unit has more records than a compactor has memory for.
-var ErrTooLarge = errors.New("a shard is too large to be compacted")
-
 // ErrDamaged says that a block or head of the current generation is lost or does
 // not open. It stays as it is: a new generation would make the loss invisible.
 var ErrDamaged = errors.New("a generation is damaged")
@@ -138,20 +148,26 @@ var ErrDamaged = errors.New("a generation is damaged")
 // Compact brings a unit's acknowledged frames into its generation. ErrClaimed: somebody
 // else does. After any error it is safe to try again, at once or by another.
 func (c *Compactor) Compact(ctx context.Context, u Unit) (Compacted, error) {
-	if u.records > MaxUnit {
-		return Compacted{}, ErrTooLarge
-	}
 	claim, err := c.store.Claim(ctx, u.Place, u.Deadline, c.owner)
 	if err != nil {
 		return Compacted{}, err
 	}
-	w := &compaction{Compactor: c, unit: u, claim: claim, covered: map[seal.WriterID]uint64{}}
+	w := &compaction{Compactor: c, unit: u, claim: claim, upTo: maps.Clone(u.written)}
 	defer w.wipe()
-	err = w.merge(ctx)
+	if err = w.begin(ctx); err == nil {
+		err = w.generate(ctx)
+	}
+	for errors.Is(err, errShort) {
+		// What has been put by now goes with the blocks of earlier generations.
+		if w.claim, err = c.store.Claim(ctx, u.Place, u.Deadline, c.owner); err != nil {
+			return Compacted{}, err
+		}
+		err = w.generate(ctx)
+	}
 	if err != nil || w.done.BytesIn == 0 {
-		err = errors.Join(err, c.store.Release(ctx, claim))
+		err = errors.Join(err, c.store.Release(ctx, w.claim))
 	} else {
-		err = w.write(ctx)
+		err = w.flip(ctx)
 	}
 	if err != nil {
 		return Compacted{}, err

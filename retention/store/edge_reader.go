@@ -2,12 +2,16 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"mayfly/retention"
+	"mayfly/retention/keyring"
 	"mayfly/retention/record"
+	"mayfly/retention/record/cold"
 	"mayfly/retention/seal"
 )
 
@@ -16,36 +20,43 @@ import (
 // ingest would have refused had it come plain, are left out and counted: what a
 // producer has garbled was never written, and makes no answer incomplete;
 // otherwise any producer could make all of them so. A batch that was replayed to
-// other offsets counts once, where it was first.
+// other offsets counts once: where it was first, or as the generation has it.
 func (s *search) openEdge(ctx context.Context, c *chunk, found *segments, take func(record.ID, []byte) error) error {
-	type segmentID struct {
-		wrap     seal.WrapID
-		sequence uint64
+	seen := wraps{}
+	if c.generation != nil {
+		s.refuse(int(c.generation.head.Refused)) //nolint:gosec // as many as the generation's frames had
+		if len(found.rows) == 0 {
+			return nil
+		}
+		var err error
+		seen, err = c.generation.wraps(ctx, s.store)
+		if errors.Is(err, ErrDamaged) {
+			c.missing = c.deadline.After(time.Now()) // what is hot may be a repeat
+			return nil
+		} else if err != nil {
+			return err
+		}
 	}
+	seen.note(found.wraps)
 	slices.SortFunc(found.rows, func(a, b segmentRow) int { return a.id.Compare(b.id) })
 	place := c.place
 	place.View = place.View.AtEdge()
-	seen := map[segmentID]struct{}{}
 	for _, row := range found.rows {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		wrap, there := found.wraps[row.wrap]
-		if !there {
+		known := seen[row.wrap]
+		if known == nil {
 			s.incomplete() // the frame that had it is lost
 			continue
 		}
-		frame, err := seal.ParseSegment(place, wrap.Writer, row.segment)
-		id := segmentID{row.wrap, frame.Sequence}
-		if _, again := seen[id]; again && err == nil {
+		frame, err := seal.ParseSegment(place, known.Writer, row.segment)
+		if err == nil && known.Segments.Has(frame.Sequence) {
 			continue
 		}
 		var payload []byte
 		if err == nil {
-			var reader *seal.Reader
-			if reader, err = s.keys.EdgeReader(c.key, wrap); err == nil {
-				payload, err = reader.Open(&frame)
-			}
+			payload, err = s.openSegment(c.key, &frame, known)
 		}
 		if err == nil {
 			err = take(row.id, payload)
@@ -55,9 +66,17 @@ func (s *search) openEdge(ctx context.Context, c *chunk, found *segments, take f
 			s.refuse(1)
 			continue
 		}
-		seen[id] = struct{}{} // only what has opened: a forgery hides nothing
+		known.Segments.Add(frame.Sequence) // only what has opened: a forgery hides nothing
 	}
 	return nil
+}
+
+func (r *Reader) openSegment(key *keyring.Key, f *seal.Frame, by *cold.Wrap) ([]byte, error) {
+	reader, err := r.keys.EdgeReader(key, seal.Wrap{Writer: by.Writer, Encapsulated: by.Encapsulated})
+	if err != nil {
+		return nil, err
+	}
+	return reader.Open(f)
 }
 
 // adopt gives the records of a segment the identity of their Kafka record, and

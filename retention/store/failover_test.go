@@ -18,7 +18,9 @@ import (
 // keeping removes no frame.
 type keeping struct{ store.Store }
 
-func (keeping) Remove(context.Context, seal.Place, store.Head, []seal.Frame) error { return nil }
+func (keeping) Remove(context.Context, seal.Place, store.Head, map[seal.WriterID]uint64) (int, error) {
+	return 0, nil
+}
 
 // A failover takes back the last writes of one server. On another one the removal of
 // frames would outlast the generation that they went into.

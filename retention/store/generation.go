@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/dchest/siphash"
 
@@ -64,19 +67,51 @@ func (g *generation) frames(writer seal.WriterID) uint64 {
 	return g.head.Frames(writer)
 }
 
-// ref is where block i is stored; the blocks of the index come after those of records.
+// ref is where block i is stored.
 func (g *generation) ref(i int) BlockRef {
 	return BlockRef{g.place, g.head.Generation, g.layout.blockName(g.place, g.head.Generation, part(i))}
 }
 
-// fetch reads the blocks from and up to.
-func (g *generation) fetch(ctx context.Context, from Store, first, last int) ([][]byte, error) {
-	refs := make([]BlockRef, 0, last-first)
-	for i := first; i < last; i++ {
-		refs = append(refs, g.ref(i))
+// open gives take the payloads of blocks; ErrDamaged where one is lost, or not what it
+// should be.
+func (g *generation) open(ctx context.Context, from Store, blocks []int, take func(payload []byte) error) error {
+	for some := range slices.Chunk(blocks, blocksAtOnce) {
+		refs := make([]BlockRef, len(some))
+		for i, n := range some {
+			refs[i] = g.ref(n)
+		}
+		stored, err := from.Blocks(ctx, refs)
+		if err != nil {
+			return err
+		}
+		for i, n := range some {
+			payload, err := g.sealed.Open(part(n), stored[i])
+			if err == nil {
+				err = take(payload)
+			}
+			clear(payload)
+			if errors.Is(err, seal.ErrOpen) || errors.Is(err, cold.ErrFormat) {
+				return fmt.Errorf("%w: block %d: %w", ErrDamaged, n, err)
+			} else if err != nil {
+				return err
+			}
+		}
 	}
-	return from.Blocks(ctx, refs)
+	return nil
+}
+
+// eachRun visits the runs until there is an error; none where there is no generation.
+func (g *generation) eachRun(visit func(*cold.Run) error) error {
+	if g == nil {
+		return nil
+	}
+	for i := range g.head.Runs {
+		if err := visit(&g.head.Runs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // part is the number under which block i is sealed; 0 is the head.
-func part(i int) uint32 { return uint32(i) + 1 } //nolint:gosec // at most 2 * cold.MaxBlocks
+func part(i int) uint32 { return uint32(i) + 1 } //nolint:gosec // a generation is no 4 billion blocks

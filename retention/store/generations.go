@@ -22,7 +22,7 @@ type Generations interface {
 	// as the lease lasts, and numbers that generation; ErrClaimed: somebody else is.
 	// keyring.ErrDestroyed: by the server's clock the deadline has come.
 	Claim(ctx context.Context, place seal.Place, deadline time.Time, owner string) (Claim, error)
-	// Put stores blocks of the claimed generation and renews the lease.
+	// Put stores blocks of the claimed generation, if there are any, and renews the lease.
 	Put(ctx context.Context, claim Claim, blocks []Block) error
 	// Flip makes the claimed generation the current one, if all blocks that names
 	// lists are there, and ends the claim.
@@ -32,9 +32,12 @@ type Generations interface {
 	// Tidy removes the blocks of generations before that with this head. ErrClaimed: it
 	// is not the current one, or not any more: a failover may have taken the flip back.
 	Tidy(ctx context.Context, place seal.Place, current Head) error
-	// Remove removes exactly these frames from the chunk of a place, each as often as it
-	// is given, as long as the generation that covers them is the current one, like Tidy.
-	Remove(ctx context.Context, place seal.Place, current Head, frames []seal.Frame) error
+	// Frames reads of a chunk at most n frames, from the one at that place on, and the head.
+	Frames(ctx context.Context, place seal.Place, from, n int) (Chunk, error)
+	// Remove removes the frames of a chunk that a generation covers, of each writer the
+	// first so many, and their repeats, as long as it is the current one, like Tidy. It
+	// gives how many others are left.
+	Remove(ctx context.Context, place seal.Place, current Head, covered map[seal.WriterID]uint64) (left int, err error)
 }
 
 // Head is the sealed head of a generation.

@@ -137,28 +137,30 @@ func (g *memoryGenerations) has(h Head) bool {
 	return g != nil && g.head.Generation == h.Generation && bytes.Equal(g.head.Bytes, h.Bytes)
 }
 
+// Frames implements Store.
+func (m *Memory) Frames(ctx context.Context, place seal.Place, from, n int) (Chunk, error) {
+	chunks, err := m.Chunks(ctx, []seal.Place{place})
+	c := chunks[0]
+	c.Frames = c.Frames[min(from, len(c.Frames)):min(from+n, len(c.Frames))]
+	return c, err
+}
+
 // Remove implements Store.
-func (m *Memory) Remove(_ context.Context, place seal.Place, current Head, frames []seal.Frame) error {
+func (m *Memory) Remove(_ context.Context, place seal.Place, current Head, covered map[seal.WriterID]uint64) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(frames) > 0 && !m.cold[place].has(current) {
-		return ErrClaimed
+	if !m.cold[place].has(current) {
+		return 0, ErrClaimed
 	}
-	for i := range frames {
-		c := m.chunks[place]
-		if c == nil {
-			break
-		}
-		at := slices.IndexFunc(c.frames, func(f seal.Frame) bool { return string(f.Bytes()) == string(frames[i].Bytes()) })
-		if at < 0 {
-			continue
-		}
-		c.frames = slices.Delete(slices.Clone(c.frames), at, at+1)
-		if len(c.frames) == 0 {
-			delete(m.chunks, place) // as Redis does with an empty list
-		}
+	c := m.chunks[place]
+	if c == nil {
+		return 0, nil
 	}
-	return nil
+	c.frames = slices.DeleteFunc(slices.Clone(c.frames), func(f seal.Frame) bool { return f.Sequence > 0 && f.Sequence <= covered[f.Writer] })
+	if len(c.frames) == 0 {
+		delete(m.chunks, place) // as Redis does with an empty list
+	}
+	return len(c.frames), nil
 }
 
 // DropCold loses the generations of a place, as an eviction would.

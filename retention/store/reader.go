@@ -255,7 +255,9 @@ func (s *search) mentioned(ctx context.Context, chunks []chunk) ([]chunk, error)
 			err = s.openEdge(ctx, c, edge, func(_ record.ID, payload []byte) error { return take(payload) })
 		}
 		return err
-	}, func(ctx context.Context, chunks []*chunk) error { return s.openIndex(ctx, chunks, mention) })
+	}, func(ctx context.Context, chunks []*chunk) error {
+		return s.openIndex(ctx, chunks, func(w wanted, shard uint32) { mention(w.chunk, shard) })
+	})
 	return slices.Collect(maps.Values(found)), err
 }
 

@@ -88,26 +88,35 @@ func side(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 // wanted is one block in which the subject can be.
 type wanted struct {
 	chunk *chunk
+	run   *cold.Run
 	block int
+}
+
+// runs yields the runs of the generations of chunks.
+func runs(chunks []*chunk, visit func(*chunk, *cold.Run)) {
+	for _, c := range chunks {
+		if c.generation != nil {
+			for i := range c.generation.head.Runs {
+				visit(c, &c.generation.head.Runs[i])
+			}
+		}
+	}
 }
 
 // openBlocks keeps what matches of the blocks of chunks of the address view.
 func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
 	var rows []wanted
 	if s.query.Account == "" {
-		for _, c := range chunks {
-			if c.generation == nil {
-				continue
-			}
-			from, to := c.generation.head.Find(s.query.Prefix)
+		runs(chunks, func(c *chunk, run *cold.Run) {
+			from, to := run.Find(s.query.Prefix)
 			for ; from < to; from++ {
-				rows = append(rows, wanted{c, from})
+				rows = append(rows, wanted{c, run, from})
 			}
-		}
+		})
 	} else {
-		err := s.openIndex(ctx, chunks, func(c *chunk, block uint32) {
-			if int(block) < len(c.generation.head.Blocks) {
-				rows = append(rows, wanted{c, int(block)})
+		err := s.openIndex(ctx, chunks, func(w wanted, value uint32) {
+			if block, ok := w.run.Block(value); ok {
+				rows = append(rows, wanted{w.chunk, w.run, block})
 			}
 		})
 		if err != nil {
@@ -117,7 +126,7 @@ func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
 	subject := cold.Subject{Prefix: s.query.Prefix, Account: s.query.Account}
 	return s.blocks(ctx, rows, func(w wanted, with *blockScratch) (err error) {
 		with.decoder.Rows = 0
-		with.records, err = with.decoder.Append(with.records[:0], with.payload, w.chunk.generation.head.Clock, subject)
+		with.records, err = with.decoder.Append(with.records[:0], with.payload, w.run.Clock, subject)
 		s.touch(with.decoder.Rows)
 		s.keep(with.records, w.chunk, true)
 		return err
@@ -125,18 +134,15 @@ func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
 }
 
 // openIndex finds what the indexes of chunks have for the account, one at a time.
-func (s *search) openIndex(ctx context.Context, chunks []*chunk, found func(*chunk, uint32)) error {
+func (s *search) openIndex(ctx context.Context, chunks []*chunk, found func(wanted, uint32)) error {
 	var index []wanted
-	for _, c := range chunks {
-		if c.generation == nil {
-			continue
-		}
+	runs(chunks, func(c *chunk, run *cold.Run) {
 		_, name := c.generation.layout.account([]byte(s.query.Account))
-		from, to := c.generation.head.FindKey(name)
+		from, to := run.FindKey(name)
 		for ; from < to; from++ {
-			index = append(index, wanted{c, len(c.generation.head.Blocks) + from})
+			index = append(index, wanted{c, run, from})
 		}
-	}
+	})
 	var mu sync.Mutex // guards found
 	return s.blocks(ctx, index, func(w wanted, with *blockScratch) error {
 		_, name := w.chunk.generation.layout.account([]byte(s.query.Account))
@@ -144,7 +150,7 @@ func (s *search) openIndex(ctx context.Context, chunks []*chunk, found func(*chu
 			if p.Key == name {
 				mu.Lock()
 				defer mu.Unlock()
-				found(w.chunk, p.Value)
+				found(w, p.Value)
 			}
 		})
 	})

@@ -127,7 +127,7 @@ const putSize = 256 << 10
 
 // Put implements Store.
 func (r *Redis) Put(ctx context.Context, claim Claim, blocks []Block) error {
-	for len(blocks) > 0 {
+	for first := true; first || len(blocks) > 0; first = false {
 		args := []any{
 			claim.Deadline.UnixMilli(), claimField(claim.Place), claim.Owner, lease.Milliseconds(),
 			strconv.FormatUint(claim.Generation, 10),
@@ -207,21 +207,45 @@ func (r *Redis) Tidy(ctx context.Context, place seal.Place, current Head) error 
 	return nil
 }
 
-// Remove implements Store.
-func (r *Redis) Remove(ctx context.Context, place seal.Place, current Head, frames []seal.Frame) error {
-	for len(frames) > 0 {
-		args, n, size := []any{headField(place), current.stored()}, 0, 0
-		for n < len(frames) && n < keysAtOnce && size < putSize {
-			args = append(args, frames[n].Bytes())
-			size += frames[n].Length()
-			n++
-		}
-		frames = frames[n:]
-		if err := r.under(ctx, removeSource, []string{bucketOf(place), chunkKey(place)}, args); err != nil {
-			return fmt.Errorf("removing compacted frames: %w", err)
+// Frames implements Store.
+func (r *Redis) Frames(ctx context.Context, place seal.Place, from, n int) (chunk Chunk, err error) {
+	var list *redis.StringSliceCmd
+	var head *redis.StringCmd
+	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		list = p.LRange(ctx, chunkKey(place), int64(from), int64(from+n-1))
+		head = p.HGet(ctx, bucketOf(place), headField(place))
+		return nil
+	})
+	if err == nil || errors.Is(err, redis.Nil) { // no head
+		if chunk.Frames, err = parseFrames(place, list); err == nil {
+			chunk.Head, err = parseHead(head)
 		}
 	}
-	return nil
+	if err != nil {
+		return Chunk{}, fmt.Errorf("reading frames: %w", err)
+	}
+	return chunk, nil
+}
+
+// Remove implements Store: whatever others have appended or removed meanwhile, nothing
+// else goes.
+func (r *Redis) Remove(ctx context.Context, place seal.Place, current Head, covered map[seal.WriterID]uint64) (int, error) {
+	args := []any{headField(place), current.stored(), 0, putSize}
+	for writer, frames := range covered {
+		args = append(args, writer[:], frames)
+	}
+	for {
+		answer, err := r.client.Eval(ctx, removeSource, []string{bucketOf(place), chunkKey(place)}, args...).Int64Slice()
+		if err == nil && len(answer) != 2 {
+			err = ErrClaimed
+		}
+		if err != nil {
+			return 0, fmt.Errorf("removing compacted frames: %w", err)
+		}
+		if args[2] = answer[0]; answer[1] == 1 {
+			return int(answer[0]), nil
+		}
+	}
 }
 
 // under runs a script that does nothing unless a head is the current one.

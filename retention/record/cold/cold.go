@@ -10,6 +10,10 @@
 // in; in the account view the numbers of the shards. Nothing is dropped:
 // each record comes back as it went in, identity included.
 //
+// A Run is what was sorted at a time. Of a shard that does not fit in memory there are
+// several, one after the other in the order of addresses. What was sealed before Kafka also
+// leaves its Wraps, so that a batch which comes once more counts once.
+//
 // All are streams of bits, the lowest bit of a byte first. A block has columns:
 //
 //	rows, groups, distinct addresses

@@ -230,13 +230,73 @@ func TestRowsRefuseLongTexts(t *testing.T) {
 	}
 	clock := NewClock(rows)
 	order := rows.Sort()
-	head, err := DecodeHead((&Head{Blocks: []Bounds{rows.Bounds(order)}, Clock: clock}).Append(nil))
+	head, err := DecodeHead((&Head{Runs: []Run{{Blocks: []Bounds{rows.Bounds(order)}, Clock: clock}}}).Append(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, order, clock), head.Clock, Subject{})
+	back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, order, clock), head.Runs[0].Clock, Subject{})
 	if err != nil || len(back) != len(records) {
 		t.Fatalf("%d records of %d, %v", len(back), len(records), err)
+	}
+}
+
+// TestPartsAreTheWholeInOrder sorts what does not fit in parts.
+func TestPartsAreTheWholeInOrder(t *testing.T) {
+	t.Parallel()
+	records := sessions(12, 9000)
+	crowd := records[0] // more rows of one address, account and time than fit
+	for i := range 4000 {
+		crowd.ID.Offset = 1<<40 + int64(i)
+		records = append(records, crowd)
+	}
+	records = append(records, records[:2000]...) // repeats
+	whole, order := sorted(t, records)
+	var want []record.ID
+	for _, at := range order {
+		want = append(want, records[at].ID)
+	}
+	for _, most := range []int{100, 1500, 20_000} {
+		rows := &Rows{}
+		var got []record.ID
+		parts := 0
+		for rows.First(most); ; {
+			from := records
+			if parts%2 == 1 { // a base has other partitions in other parts
+				from = slices.Clone(records)
+				slices.Reverse(from)
+			}
+			for some := range slices.Chunk(from, 50) {
+				if err := rows.Add(some); err != nil {
+					t.Fatal(err)
+				}
+				if rows.Len() > most {
+					t.Fatalf("%d rows, want at most %d", rows.Len(), most)
+				}
+			}
+			order := rows.Sort()
+			if !rows.Wants(rows.Bounds(order)) {
+				t.Fatal("a part does not want what it has")
+			}
+			block, clock := order[:min(len(order), MaxRows)], NewClock(rows)
+			back, err := new(Decoder).Append(nil, new(Encoder).Append(nil, rows, block, clock), clock, Subject{})
+			if err != nil || len(back) != len(block) {
+				t.Fatalf("%d of %d rows come back, %v", len(back), len(block), err)
+			}
+			for _, at := range order {
+				p := rows.partitions[rows.rows[at].partition]
+				got = append(got, record.ID{Topic: p.Topic, Partition: p.Number, Offset: rows.rows[at].offset, Index: rows.rows[at].index})
+			}
+			parts++
+			if !rows.Next() {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%d rows in %d parts are others than, or in another order than, the %d of the whole", len(got), parts, len(want))
+		}
+		if least := whole.Len() / most; parts < min(least, 2) {
+			t.Fatalf("%d parts of at most %d rows", parts, most)
+		}
 	}
 }
 
@@ -262,22 +322,36 @@ func TestTheHeadFindsEveryPrefix(t *testing.T) {
 	t.Parallel()
 	records := sessions(5, 4000)
 	rows, order := sorted(t, records)
-	h := &Head{Generation: 7, Rows: 4000, Clock: NewClock(rows), Covered: []Cover{{[8]byte{1}, 9}, {[8]byte{2}, 1 << 40}}}
+	run := Run{Rows: 4000, Clock: NewClock(rows)}
 	var blocks [][]uint32
 	for block := range slices.Chunk(order, 97) {
 		blocks = append(blocks, block)
-		h.Blocks = append(h.Blocks, rows.Bounds(block))
+		run.Blocks = append(run.Blocks, rows.Bounds(block))
 	}
-	h, err := DecodeHead(h.Append(nil))
+	before := Run{Index: []Bounds{{9, 9}, {9, 12}}}
+	h, err := DecodeHead((&Head{
+		Generation: 7, Runs: []Run{before, run}, Covered: []Cover{{[8]byte{1}, 9}, {[8]byte{2}, 1 << 40}}, Refused: 5, Wraps: 3,
+	}).Append(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Frames([8]byte{2}) != 1<<40 || h.Frames([8]byte{3}) != 0 || h.Generation != 7 || h.Rows != 4000 {
+	if h.Frames([8]byte{2}) != 1<<40 || h.Frames([8]byte{3}) != 0 || h.Generation != 7 || len(h.Runs) != 2 || h.Runs[1].Rows != 4000 ||
+		h.Refused != 5 || h.Wraps != 3 || h.Blocks() != 2+len(blocks)+3 {
 		t.Fatal("the head comes back otherwise")
+	}
+	if from, to := h.Runs[0].FindKey(9); from != 0 || to != 2 {
+		t.Fatalf("a key is in the blocks %d to %d", from, to)
+	}
+	if block, ok := h.Runs[1].Block(1); block != 3 || !ok {
+		t.Fatalf("the second block of the second run has number %d, %v", block, ok)
+	}
+	if _, ok := h.Runs[1].Block(uint32(len(blocks))); ok {
+		t.Fatal("a run has more blocks than it has")
 	}
 	for _, text := range []string{"192.0.2.3/32", "192.0.2.4/31", "192.0.0.0/16", "2001:db8::/32", "2001:db8:0:1::/64", "2001:db8::8/128", "198.51.100.0/24", "::/32"} {
 		prefix := netip.MustParsePrefix(text)
-		from, to := h.Find(prefix)
+		from, to := h.Runs[1].Find(prefix)
+		from, to = from-2, to-2 // of the run before
 		inside := 0
 		for i, block := range blocks {
 			has := slices.ContainsFunc(block, func(at uint32) bool { return prefix.Contains(records[at].Address.Reveal()) })
@@ -317,6 +391,48 @@ func TestPairsComeBack(t *testing.T) {
 	}
 }
 
+func TestWrapsComeBack(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(2, 1))
+	var want []Wrap
+	for i := range 40 {
+		w := Wrap{Writer: [8]byte{byte(i)}, Encapsulated: []byte(strings.Repeat("k", r.IntN(1200)))}
+		all := map[uint64]bool{}
+		for range r.IntN(200) {
+			n := 1 + r.Uint64N(300)
+			all[n] = true
+			w.Segments.Add(n)
+		}
+		for n := range uint64(302) {
+			if w.Segments.Has(n) != all[n] {
+				t.Fatalf("%d is in the set: %v, want %v", n, w.Segments.Has(n), all[n])
+			}
+		}
+		want = append(want, w)
+	}
+	var got []Wrap
+	if err := EachWrap(AppendWraps(nil, want), func(w Wrap) { got = append(got, w) }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func FuzzWraps(f *testing.F) {
+	f.Add(AppendWraps(nil, []Wrap{{Writer: [8]byte{1}, Encapsulated: []byte("key"), Segments: Spans{{1, 7}, {9, 9}}}}))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		var wraps []Wrap
+		if EachWrap(payload, func(w Wrap) { wraps = append(wraps, w) }) != nil || len(wraps) == 0 {
+			return
+		}
+		var again []Wrap
+		if err := EachWrap(AppendWraps(nil, wraps), func(w Wrap) { again = append(again, w) }); err != nil || !cmp.Equal(wraps, again) {
+			t.Fatalf("wraps that decode do not survive encoding: %v", err)
+		}
+	})
+}
+
 func TestUUIDsTakeTheirRandomBits(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 1))
@@ -344,7 +460,7 @@ func FuzzBlock(f *testing.F) {
 	for n := 1; n < 300; n += 70 {
 		rows, order := sorted(f, sessions(uint64(n), n))
 		clock := NewClock(rows)
-		head := (&Head{Generation: 1, Rows: uint64(n), Blocks: []Bounds{rows.Bounds(order)}, Clock: clock}).Append(nil)
+		head := (&Head{Generation: 1, Runs: []Run{{Rows: uint64(n), Blocks: []Bounds{rows.Bounds(order)}, Clock: clock}}}).Append(nil)
 		f.Add(new(Encoder).Append(nil, rows, order, clock), head)
 	}
 	f.Fuzz(func(t *testing.T, payload, head []byte) {
@@ -352,15 +468,16 @@ func FuzzBlock(f *testing.F) {
 			return
 		}
 		h, err := DecodeHead(head)
-		if err != nil || h.Clock == nil {
+		if err != nil || len(h.Runs) == 0 || h.Runs[0].Clock == nil {
 			return
 		}
-		if again, err := DecodeHead(h.Append(nil)); err != nil || !slices.Equal(again.Blocks, h.Blocks) || !slices.Equal(again.Covered, h.Covered) {
+		again, err := DecodeHead(h.Append(nil))
+		if err != nil || !slices.Equal(again.Runs[0].Blocks, h.Runs[0].Blocks) || !slices.Equal(again.Covered, h.Covered) {
 			t.Fatalf("a head that decodes does not survive encoding: %v", err)
 		}
-		_, _ = new(Decoder).Append(nil, payload, h.Clock, Subject{Prefix: netip.MustParsePrefix("192.0.2.0/30")})
-		_, _ = new(Decoder).Append(nil, payload, h.Clock, Subject{Account: "account-3"})
-		records, err := new(Decoder).Append(nil, payload, h.Clock, Subject{})
+		_, _ = new(Decoder).Append(nil, payload, h.Runs[0].Clock, Subject{Prefix: netip.MustParsePrefix("192.0.2.0/30")})
+		_, _ = new(Decoder).Append(nil, payload, h.Runs[0].Clock, Subject{Account: "account-3"})
+		records, err := new(Decoder).Append(nil, payload, h.Runs[0].Clock, Subject{})
 		if err != nil {
 			return
 		}

@@ -1,61 +1,24 @@
 package cold
 
-import (
-	"math"
-	"net/netip"
-	"slices"
-	"sort"
-)
+import "slices"
 
 // Head is what a reader must know of a generation before it reads a block.
 type Head struct {
 	Generation uint64
-	// Rows is how many records are in the blocks.
-	Rows uint64
 	// Covered says of each writer how many of its frames, from the first on, are in the blocks.
 	Covered []Cover
-	// Blocks have records, Index has pairs. Each is in its order; neighbours may
-	// share a key.
-	Blocks, Index []Bounds
-	// Clock is what the blocks were encoded with; nil where there are none.
-	Clock *Clock
+	// Refused is what was in those frames, sealed at the edge, and is no record.
+	Refused uint64
+	// Runs are what was sorted at a time: of most generations one, in the order of addresses.
+	Runs []Run
+	// Wraps is how many blocks have Wraps. They come after those of the runs.
+	Wraps int
 }
 
 // Cover is the frames 1 to Frames of a writer.
 type Cover struct {
 	Writer [8]byte
 	Frames uint64
-}
-
-// Bounds are the keys of the first and the last thing in a block: an address's
-// first bytes, or a pair's key.
-type Bounds struct{ First, Last uint64 }
-
-// BoundsOfPairs are the bounds of pairs in their order.
-func BoundsOfPairs(pairs []Pair) Bounds {
-	return Bounds{uint64(pairs[0].Key), uint64(pairs[len(pairs)-1].Key)}
-}
-
-// Find gives the run of blocks, from and up to, in which addresses of prefix can be.
-func (h *Head) Find(prefix netip.Prefix) (from, to int) {
-	first := prefix.Masked().Addr()
-	last := first.AsSlice()
-	for bit := prefix.Bits(); bit < 8*len(last); bit++ {
-		last[bit/8] |= 0x80 >> (bit % 8)
-	}
-	end, _ := netip.AddrFromSlice(last)
-	return find(h.Blocks, Bounds{keyOf(first), keyOf(end)})
-}
-
-// FindKey gives the run of the index in which pairs of a key can be.
-func (h *Head) FindKey(key uint32) (from, to int) {
-	return find(h.Index, Bounds{uint64(key), uint64(key)})
-}
-
-func find(blocks []Bounds, want Bounds) (from, to int) {
-	from = sort.Search(len(blocks), func(i int) bool { return blocks[i].Last >= want.First })
-	to = sort.Search(len(blocks), func(i int) bool { return blocks[i].First > want.Last })
-	return from, max(from, to)
 }
 
 // Frames is how many frames of a writer the blocks cover.
@@ -72,11 +35,19 @@ func (h *Head) Frames(writer [8]byte) uint64 {
 	return h.Covered[i].Frames
 }
 
+// Blocks is how many blocks there are, Wraps and all.
+func (h *Head) Blocks() int {
+	n := h.Wraps
+	for i := range h.Runs {
+		n += len(h.Runs[i].Blocks) + len(h.Runs[i].Index)
+	}
+	return n
+}
+
 // Append encodes h after dst. Covered must ascend by writer.
 func (h *Head) Append(dst []byte) []byte {
-	w := bitWriter{out: append(dst, formatVersion)}
+	w := bitWriter{out: append(dst, headVersion)}
 	w.number(h.Generation)
-	w.number(h.Rows)
 	w.number(uint64(len(h.Covered)))
 	var frames []uint64
 	for _, c := range h.Covered {
@@ -86,22 +57,22 @@ func (h *Head) Append(dst []byte) []byte {
 		frames = append(frames, c.Frames)
 	}
 	w.numbers(frames)
-	w.bounds(h.Blocks)
-	w.bounds(h.Index)
-	w.flag(h.Clock != nil)
-	if h.Clock != nil {
-		h.Clock.append(&w)
+	w.number(h.Refused)
+	w.number(uint64(h.Wraps))
+	w.number(uint64(len(h.Runs)))
+	for i := range h.Runs {
+		w.run(&h.Runs[i])
 	}
 	return w.finish()
 }
 
 // DecodeHead reads what Head.Append wrote.
 func DecodeHead(payload []byte) (*Head, error) {
-	if len(payload) == 0 || payload[0] != formatVersion || len(payload) > maxHead {
+	if len(payload) == 0 || payload[0] != headVersion || len(payload) > maxHead {
 		return nil, ErrFormat
 	}
 	r := bitReader{in: payload[1:]}
-	h := &Head{Generation: r.number(), Rows: r.number()}
+	h := &Head{Generation: r.number()}
 	h.Covered = make([]Cover, r.count(len(payload)/8))
 	for i := range h.Covered {
 		for j := range h.Covered[i].Writer {
@@ -114,45 +85,28 @@ func DecodeHead(payload []byte) (*Head, error) {
 	for i, frames := range r.numbers(nil, len(h.Covered)) {
 		h.Covered[i].Frames = frames
 	}
-	h.Blocks, h.Index = r.bounds(), r.bounds()
-	if r.flag() {
-		h.Clock = r.clock()
+	h.Refused, h.Wraps = r.number(), r.count(MaxBlocks)
+	next := 0
+	for range r.count(maxRuns) {
+		run := r.run()
+		if r.failed {
+			break
+		}
+		run.First = next
+		next += len(run.Blocks) + len(run.Index)
+		h.Runs = append(h.Runs, run)
 	}
-	if !r.finish() || h.Clock == nil && len(h.Blocks) > 0 {
+	if !r.finish() {
 		return nil, ErrFormat
 	}
 	return h, nil
 }
 
-func (w *bitWriter) bounds(blocks []Bounds) {
-	w.number(uint64(len(blocks)))
-	var gaps, spans []uint64
-	previous := uint64(0)
-	for _, b := range blocks {
-		gaps, spans = append(gaps, b.First-previous), append(spans, b.Last-b.First)
-		previous = b.Last
-	}
-	w.numbers(gaps)
-	w.numbers(spans)
-}
-
-func (r *bitReader) bounds() []Bounds {
-	blocks := make([]Bounds, r.count(MaxBlocks))
-	gaps, spans := r.numbers(nil, len(blocks)), r.numbers(nil, len(blocks))
-	previous := uint64(0)
-	for i := range blocks {
-		if gaps[i] > math.MaxUint64-previous || spans[i] > math.MaxUint64-previous-gaps[i] {
-			r.fail()
-			break
-		}
-		blocks[i] = Bounds{previous + gaps[i], previous + gaps[i] + spans[i]}
-		previous = blocks[i].Last
-	}
-	return blocks
-}
-
 const (
-	// MaxBlocks is the most blocks of records, and of the index, of a generation.
+	// MaxBlocks is the most blocks of records, and of the index, of a run.
 	MaxBlocks = 1 << 16
+	maxRuns   = 1 << 12
 	maxHead   = 1 << 24
+	// headVersion is the first byte of a head.
+	headVersion = 2
 )

@@ -26,6 +26,7 @@ type Rows struct {
 	keys, sort []sortKey
 	runs       []runKey
 	order      []uint32
+	part       part
 }
 
 // row is a record. What orders it comes first.
@@ -71,7 +72,7 @@ func (r *Rows) Grow(n int) {
 // Len is how many records were added.
 func (r *Rows) Len() int { return len(r.rows) }
 
-// Add copies records: all of them, or none and ErrUnfit.
+// Add copies records, those of the part: all of them, or none and ErrUnfit.
 func (r *Rows) Add(records []record.Record) error {
 	rows, text := len(r.rows), len(r.text)
 	clear(r.near[:]) // of other records, whose memory may be gone
@@ -83,12 +84,12 @@ func (r *Rows) Add(records []record.Record) error {
 			last = from.ID
 			var ok bool
 			if partition, ok = r.partitionOf(Partition{last.Topic, last.Partition}); !ok {
-				r.rows, r.text = r.rows[:rows], r.text[:text]
+				r.cut(rows, text)
 				return ErrUnfit
 			}
 		}
 		if !fits(from) || len(r.text) > math.MaxUint32-2*maxTextSize {
-			r.rows, r.text = r.rows[:rows], r.text[:text]
+			r.cut(rows, text)
 			return ErrUnfit
 		}
 		r.rows = append(r.rows, row{
@@ -99,8 +100,16 @@ func (r *Rows) Add(records []record.Record) error {
 			event: r.word(from.Event), outcome: r.word(from.Outcome),
 			first: from.Ports.First, last: from.Ports.Last, ports: from.Ports.Known,
 		})
-		r.rows[len(r.rows)-1].locate(from.Address.Reveal())
+		added := &r.rows[len(r.rows)-1]
+		added.locate(from.Address.Reveal())
+		if !r.part.whole() && !r.part.has(added) {
+			r.cut(len(r.rows)-1, len(r.text))
+			continue
+		}
 		r.text = append(append(r.text, from.Account...), from.Session...)
+	}
+	if r.full() {
+		r.shrink()
 	}
 	return nil
 }
@@ -187,16 +196,20 @@ func (r *Rows) Bounds(order []uint32) Bounds {
 	return Bounds{r.rows[order[0]].key(), r.rows[order[len(order)-1]].key()}
 }
 
-// Wipe erases all records, and keeps the memory for others.
+// Wipe erases all records, and keeps the memory for others, of which all are added.
 func (r *Rows) Wipe() {
-	clear(r.rows[:cap(r.rows)])
-	clear(r.text[:cap(r.text)])
+	r.empty()
+	clear(r.partition)
+	r.partitions, r.part = r.partitions[:0], part{}
+}
+
+func (r *Rows) empty() {
+	r.cut(0, 0)
 	clear(r.words)
 	clear(r.known)
 	clear(r.near[:])
-	clear(r.partition)
 	clear(r.keys[:cap(r.keys)])
 	clear(r.sort[:cap(r.sort)])
 	clear(r.runs[:cap(r.runs)])
-	r.rows, r.text, r.words, r.partitions, r.order = r.rows[:0], r.text[:0], r.words[:0], r.partitions[:0], r.order[:0]
+	r.words, r.order = r.words[:0], r.order[:0]
 }

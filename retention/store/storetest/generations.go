@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,24 +180,38 @@ func testRemove(t *testing.T, s store.Store) {
 	}
 	current := head(t, s, place)
 	for _, other := range []store.Head{{}, {Generation: current.Generation, Bytes: []byte("taken back")}, {Generation: current.Generation + 1, Bytes: current.Bytes}} {
-		if err := s.Remove(ctx, place, other, frames); !errors.Is(err, store.ErrClaimed) || len(chunk(t, s, place)) != 4 {
+		if _, err := s.Remove(ctx, place, other, map[seal.WriterID]uint64{frames[0].Writer: 2}); !errors.Is(err, store.ErrClaimed) || len(chunk(t, s, place)) != 4 {
 			t.Fatalf("frames are removed that no generation covers: %v", err)
 		}
 	}
+	second := appendOne(t, s, key, Writer(t, key), "another's")[0].Writer
 	for range 2 {
-		if err := s.Remove(ctx, place, current, frames[:2]); err != nil {
-			t.Fatal(err)
+		if n, err := s.Remove(ctx, place, current, map[seal.WriterID]uint64{frames[0].Writer: 2}); err != nil || n != 2 {
+			t.Fatalf("%d frames are left, want 2; %v", n, err)
 		}
 	}
 	left := chunk(t, s, place)
-	if len(left) != 1 || left[0] != string(frames[2].Bytes()) {
-		t.Fatalf("%d frames are left, want the third", len(left))
+	if len(left) != 2 || left[0] != string(frames[2].Bytes()) {
+		t.Fatalf("%d frames are left, want the third and another writer's", len(left))
 	}
-	if err := s.Remove(ctx, place, current, frames); err != nil {
-		t.Fatal(err)
+	for from, want := range []int{2, 1, 0} {
+		if some, err := s.Frames(ctx, place, from, 9); err != nil || len(some.Frames) != want || want == 2 && string(some.Frames[0].Bytes()) != left[0] || some.Head.Generation != current.Generation {
+			t.Fatalf("%d frames from %d on, want %d; %v", len(some.Frames), from, want, err)
+		}
 	}
-	appendOne(t, s, key, w, "again") // where no list is any more
-	if left := chunk(t, s, place); len(left) != 1 {
-		t.Fatalf("%d frames, want 1", len(left))
+	if some, err := s.Frames(ctx, place, 0, 1); err != nil || len(some.Frames) != 1 {
+		t.Fatalf("%d frames, want 1; %v", len(some.Frames), err)
+	}
+	if n, err := s.Remove(ctx, place, current, map[seal.WriterID]uint64{frames[0].Writer: 9, second: 9}); err != nil || n != 0 {
+		t.Fatalf("%d frames are left, %v", n, err)
+	}
+	for i := range 300 { // many of one that stays, and long sequences
+		appendOne(t, s, key, w, strings.Repeat("x", 3000+i))
+	}
+	if n, err := s.Remove(ctx, place, current, map[seal.WriterID]uint64{frames[0].Writer: 200, second: 1 << 60}); err != nil || n != 103 {
+		t.Fatalf("%d frames are left, want 103; %v", n, err)
+	}
+	if left := chunk(t, s, place); len(left) != 103 {
+		t.Fatalf("%d frames, want 103", len(left))
 	}
 }
