@@ -79,7 +79,7 @@ func (w *compaction) generate(ctx context.Context) (err error) {
 // generateRecords reads everything once for each part that there is memory for.
 func (w *compaction) generateRecords(ctx context.Context) error {
 	for w.rows.First(w.room.rows); ; {
-		w.rows.Grow(min(int(w.unit.records+w.unit.records/8), w.room.rows)) //nolint:gosec // bounded
+		w.rows.Grow(min(int(w.unit.records+w.unit.records/8), w.room.rows+w.room.rows/16)) //nolint:gosec // bounded
 		if err := w.readFrames(ctx, w.takeRecords); err != nil || w.done.BytesIn == 0 {
 			return err
 		}

@@ -65,7 +65,7 @@ func (w *compaction) putRecords() {
 	rows := w.rows.Sort()
 	run.Rows = uint64(len(rows))
 	encode := func(dst []byte, rows []uint32) []byte { return w.encoder.Append(dst, &w.rows, rows, run.Clock) }
-	fill(rows, &w.payload, encode, func(of []uint32) {
+	fill(rows, &w.payload, w.rows.Weigh, encode, func(of []uint32) {
 		block := uint32(len(run.Blocks)) //nolint:gosec // at most cold.MaxBlocks
 		w.rows.Accounts(of, func(account string) {
 			_, name := w.out.layout.account([]byte(account))
@@ -80,7 +80,7 @@ func (w *compaction) putRecords() {
 // putRun adds the index of a run, which is the pairs.
 func (w *compaction) putRun(run cold.Run) {
 	w.pairs = w.sorter.Sort(w.pairs)
-	fill(w.pairs, &w.payload, cold.AppendPairs, func(of []cold.Pair) {
+	fill(w.pairs, &w.payload, each[cold.Pair](4), cold.AppendPairs, func(of []cold.Pair) {
 		run.Index = append(run.Index, cold.BoundsOfPairs(of))
 		w.out.add(w.payload)
 	})
@@ -136,20 +136,40 @@ func (w *compaction) covered() map[seal.WriterID]uint64 {
 // sizes in which jemalloc gives memory; a byte more would take 14 KiB.
 const (
 	blockSize = 12<<10 - seal.ColdOverhead - 6
-	blockGood = blockSize * 96 / 100
-	firstRows = 1000
+	blockGood = blockSize * 93 / 100
+	blockAim  = blockSize * 97 / 100
 )
 
+// Weights are guesses of what things take in a block, as sums from the first on, until
+// they are more than most.
+type weigh[T any] func(sums []int, of []T, most int) []int
+
+// each weighs the same for all.
+func each[T any](weight int) weigh[T] {
+	return func(sums []int, of []T, most int) []int {
+		for i := range of {
+			if sums = append(sums, (i+1)*weight); sums[i] > most {
+				break
+			}
+		}
+		return sums
+	}
+}
+
 // fill cuts rows into runs whose encoding nearly fills a block, and calls put for each
-// while payload holds its encoding.
-func fill[T any](rows []T, payload *[]byte, encode func([]byte, []T) []byte, put func([]T)) {
-	guess := firstRows
+// while payload holds its encoding. How many fit is guessed from their weight, as each
+// guess that is wrong costs an encoding.
+func fill[T any](rows []T, payload *[]byte, weights weigh[T], encode func([]byte, []T) []byte, put func([]T)) {
+	var sums []int
+	guess := blockAim // what a full block weighs
 	for len(rows) > 0 {
-		n, grown := min(guess, len(rows), cold.MaxRows), false
+		sums = weights(sums[:0], rows[:min(len(rows), cold.MaxRows)], 2*guess)
+		n, _ := slices.BinarySearch(sums, guess)
+		n, grown := max(n, 1), false
 		for {
 			*payload = encode((*payload)[:0], rows[:n])
 			size := len(*payload)
-			fits := max(n*(blockSize-blockSize/64)/max(size, 1), 1)
+			fits := max(n*blockAim/max(size, 1), 1)
 			if size > blockSize && n > 1 {
 				n = min(fits, n-1)
 				continue
@@ -158,7 +178,9 @@ func fill[T any](rows []T, payload *[]byte, encode func([]byte, []T) []byte, put
 				n, grown = more, true
 				continue
 			}
-			guess = (3*guess + fits) / 4 // blocks differ: the last one alone says too little
+			if n <= len(sums) { // blocks differ: the last one alone says too little
+				guess = (guess + sums[n-1]*blockAim/max(size, 1)) / 2
+			}
 			break
 		}
 		put(rows[:n])

@@ -26,7 +26,7 @@ type room struct {
 	held   int // bytes of blocks
 }
 
-var plenty = room{rows: 400_000, pairs: 1 << 20, frames: 4 << 20, held: 32 << 20}
+var plenty = room{rows: 300_000, pairs: 1 << 20, frames: 4 << 20, held: 32 << 20}
 
 // blocksAtOnce is how many blocks are fetched in one pipeline, about 1.5 MB.
 const blocksAtOnce = 128

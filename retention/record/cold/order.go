@@ -146,7 +146,7 @@ func radix(keys, scratch []sortKey) []sortKey {
 }
 
 // scatter is a pass of a radix sort.
-func scatter(from, to []sortKey, digit func(*sortKey) byte) {
+func scatter[T any](from, to []T, digit func(*T) byte) {
 	var starts [257]int
 	for i := range from {
 		starts[int(digit(&from[i]))+1]++

@@ -196,6 +196,27 @@ func (r *Rows) Bounds(order []uint32) Bounds {
 	return Bounds{r.rows[order[0]].key(), r.rows[order[len(order)-1]].key()}
 }
 
+// Weigh appends about how many bytes rows take in a block, as sums from the first on, until
+// they are more than most: a row that begins a connection takes several times as much as
+// one more of it.
+func (r *Rows) Weigh(sums []int, order []uint32, most int) []int {
+	sum, before := 0, &row{}
+	for _, at := range order {
+		of := &r.rows[at]
+		if sum += 5; of.who != before.who || of.lower != before.lower || of.upper != before.upper || of.first != before.first || sum == 5 {
+			sum += 7 + int(of.session)/2
+			if of.who>>32 != before.who>>32 {
+				sum += int(of.account) / 2
+			}
+		}
+		before = of
+		if sums = append(sums, sum); sum > most {
+			break
+		}
+	}
+	return sums
+}
+
 // Wipe erases all records, and keeps the memory for others, of which all are added.
 func (r *Rows) Wipe() {
 	r.empty()
