@@ -40,7 +40,7 @@ func TestALaneDoesNotAllocate(t *testing.T) {
 		if err := l.handle(context.Background(), batch); err != nil {
 			t.Fatal(err)
 		}
-		s, _, held := l.harvest()
+		s, _, _, held := l.harvest()
 		if len(s.batches) == 0 {
 			t.Fatal("nothing waits")
 		}

@@ -13,6 +13,7 @@ import (
 	"mayfly/pipeline/kafkain"
 	"mayfly/retention/secret"
 	"mayfly/retention/store"
+	"mayfly/retention/tally"
 )
 
 // generation stores and commits what the lanes of one assignment take, until the
@@ -68,6 +69,7 @@ func newGeneration(i *Ingest, k kafkain.Generation) *generation {
 // wait for memory, and commits what has been stored for long enough.
 func (g *generation) run() {
 	defer close(g.done)
+	g.writer.Begin()
 	if g.verify() != nil {
 		return
 	}
@@ -123,7 +125,7 @@ func (g *generation) release() {
 	g.give(g.held.bytes)
 	g.held.slab.erase()
 	for _, l := range g.lanes {
-		s, _, bytes := l.harvest()
+		s, _, _, bytes := l.harvest()
 		g.give(bytes)
 		s.erase()
 	}
@@ -140,17 +142,20 @@ func (g *generation) give(bytes int64) {
 func (g *generation) flush() error {
 	began := time.Now()
 	reached := make(map[kafkain.Partition]int64, len(g.lanes))
+	reads := make([]tally.Read, 0, len(g.lanes))
 	taken, bytes := []*slab{g.held.slab}, g.held.bytes
 	g.gathered = append(g.gathered, g.held.slab.batches...)
 	for partition, l := range g.lanes {
-		s, next, held := l.harvest()
+		s, next, read, held := l.harvest()
 		g.gathered = append(g.gathered, s.batches...)
 		reached[partition] = next
+		reads = append(reads, read)
 		bytes += held
 		taken = append(taken, s)
 	}
 	g.held.slab, g.held.bytes = &slab{}, 0
 	defer func() { g.give(bytes - g.held.bytes) }()
+	g.writer.Read(reads)
 	var sealed *store.Sealed
 	err := g.insist("sealing", func() (err error) {
 		sealed, err = g.writer.Seal(g.ctx, g.gathered)
@@ -242,6 +247,9 @@ func (g *generation) commit(until time.Time) {
 			return
 		}
 		g.refused = backoff{}
+	}
+	if through > 0 {
+		g.writer.Committed(g.positions.history[through-1].when)
 	}
 	g.positions.commit(offsets, through)
 	g.makeGood()

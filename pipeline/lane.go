@@ -12,6 +12,7 @@ import (
 	"mayfly/retention/record"
 	"mayfly/retention/seal"
 	"mayfly/retention/secret"
+	"mayfly/retention/tally"
 )
 
 // lane is the way of one partition: it decodes each message, judges it, and lets
@@ -24,11 +25,13 @@ type lane struct {
 	event     event.Event
 	counts    counts
 	choice    choice
+	under     *retention.Policy // that of the message at hand, as far as it is known
 
-	mu     sync.Mutex // guards what a flush takes: the slab, how far it reaches, and the memory it holds
+	mu     sync.Mutex // guards what a flush takes: the slab, how far it reaches, what was read, and the memory it holds
 	slab   *slab
 	spare  *slab
 	next   int64
+	read   tally.Read
 	held   int64
 	expect int64 // the offset after the highest that was seen; used by handle alone
 }
@@ -47,7 +50,7 @@ type choice struct {
 func newLane(i *Ingest, p kafkain.Partition, start int64, wake chan<- struct{}) *lane {
 	return &lane{
 		Ingest: i, partition: p, decoder: i.decoder.Clone(), wake: wake, counts: counts{},
-		slab: &slab{}, spare: &slab{}, next: start, expect: start,
+		slab: &slab{}, spare: &slab{}, next: start, expect: start, read: newRead(p),
 	}
 }
 
@@ -63,6 +66,7 @@ func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
 	}
 	l.takeAll(b, now)
 	secret.WipeStack()
+	l.note(b)
 	l.next = max(l.next, b.Next)
 	grown := l.slab.bytes - before
 	l.mu.Unlock()
@@ -74,6 +78,7 @@ func (l *lane) takeAll(b *kafkain.Batch, now int64) {
 	for i := range b.Records {
 		r := &b.Records[i]
 		result, events := "", 1
+		l.under = nil
 		if seal.IsBatch(r.Value) {
 			result, events = l.takeSealed(b, r, now)
 		} else {
@@ -81,6 +86,7 @@ func (l *lane) takeAll(b *kafkain.Batch, now int64) {
 		}
 		if result != "" {
 			l.counts[result] += events
+			l.refused(r, result, events, now)
 		}
 	}
 }
@@ -119,14 +125,14 @@ func (l *lane) wipe(now time.Time) {
 	l.slab.wipe(now)
 }
 
-// harvest takes the slab, how far it reaches, and the memory to give back once
-// it is stored. Until erased, the slab must not be harvested again.
-func (l *lane) harvest() (s *slab, next, held int64) {
+// harvest takes the slab, how far it reaches, what was read, and the memory to give
+// back once it is stored. Until erased, the slab must not be harvested again.
+func (l *lane) harvest() (s *slab, next int64, read tally.Read, held int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, next, held = l.slab, l.next, l.held
-	l.slab, l.spare, l.held = l.spare, s, 0
-	return s, next, held
+	s, next, read, held = l.slab, l.next, l.read, l.held
+	l.slab, l.spare, l.read, l.held = l.spare, s, newRead(l.partition), 0
+	return s, next, read, held
 }
 
 // take judges one message and returns its result, "" for an event that waits.
@@ -175,6 +181,7 @@ func (l *lane) choose(t int64) bool {
 	if p == nil {
 		return false
 	}
+	l.under = p
 	c := &l.choice
 	if c.policy == p && t >= c.epoch.Start && t < c.epoch.Start+c.epoch.Length {
 		return true

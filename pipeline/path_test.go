@@ -76,7 +76,7 @@ func BenchmarkPath(b *testing.B) {
 		}
 		take, sealing = min(take, taken.Sub(began)), min(sealing, time.Since(taken))
 		for _, l := range lanes {
-			s, _, held := l.harvest()
+			s, _, _, held := l.harvest()
 			s.erase()
 			ingest.memory.Release(held)
 		}

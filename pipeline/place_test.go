@@ -36,7 +36,7 @@ func places(t *testing.T, r *rig, records []kafkain.Record, appendTime bool, bat
 		if err := l.handle(context.Background(), b); err != nil {
 			t.Fatal(err)
 		}
-		s, _, held := l.harvest()
+		s, _, _, held := l.harvest()
 		for _, batch := range s.batches {
 			for _, record := range batch.Records {
 				found[record.ID.Offset] = place{batch.Epoch, record.Time}

@@ -29,6 +29,7 @@ func (l *lane) takeSealed(b *kafkain.Batch, r *kafkain.Record, now int64) (resul
 	}
 	skew := l.config.Skew.Milliseconds()
 	p := l.policy(batch.Epoch)
+	l.under = p
 	switch {
 	case p == nil:
 		return resultNoPolicy, batch.Events

@@ -163,7 +163,7 @@ func TestAWaitingBatchKeepsNothingOfKafkasMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		clear(value)
-		s, _, held := l.harvest()
+		s, _, _, held := l.harvest()
 		if held < int64(len(message)) {
 			t.Errorf("%d bytes are accounted for of a message of %d", held, len(message))
 		}

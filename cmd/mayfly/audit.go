@@ -144,6 +144,9 @@ func (cmd *AuditVerifyCmd) Run() error {
 // mostFindings bounds what is printed; JSON has everything.
 const mostFindings = 50
 
+// mostGaps bounds those of a topic.
+const mostGaps = 20
+
 func printAudit(w io.Writer, r *audit.Result) {
 	for _, l := range r.Logs {
 		fmt.Fprintf(w, "log %s: %d entries, whole and signed", l.Origin, l.Size)
@@ -163,6 +166,10 @@ func printAudit(w io.Writer, r *audit.Result) {
 			fmt.Fprintf(w, "; lag %v median, %v p99, %v worst", p.Lag.Median, p.Lag.P99, p.Lag.Worst)
 		}
 		fmt.Fprintln(w)
+		printHeld(w, &p)
+	}
+	for i := range r.Topics {
+		printTopic(w, &r.Topics[i])
 	}
 	if c := r.Canaries; c != (audit.CanaryResult{}) {
 		fmt.Fprintf(w, "canaries: %d gone at their deadline, %d not, %d could not be tried everywhere; %d were never found\n", c.Passed, c.Failed, c.Unanswered, c.Lost)
@@ -174,6 +181,44 @@ func printAudit(w io.Writer, r *audit.Result) {
 			break
 		}
 		fmt.Fprintln(w, f)
+	}
+}
+
+// printHeld says what the purged epochs of a policy had held.
+func printHeld(w io.Writer, p *audit.PolicyResult) {
+	if p.Purged == 0 {
+		return
+	}
+	fmt.Fprintf(w, "policy %s: its purged epochs had held %s; %s rejected, %s too late",
+		p.Name, output.Plural(int(p.Stored), "event"), output.Plural(int(p.Rejected), "message"), output.Plural(int(p.Expired), "event"))
+	if p.Uncounted > 0 {
+		fmt.Fprintf(w, "; %d epochs were not counted", p.Uncounted)
+	}
+	if p.Partial > 0 {
+		fmt.Fprintf(w, "; %d epochs may have held more", p.Partial)
+	}
+	fmt.Fprintln(w)
+}
+
+// printTopic says which offsets the purged epochs had, gap by gap.
+func printTopic(w io.Writer, t *audit.TopicResult) {
+	fmt.Fprintf(w, "topic %s: %s of purged epochs, ", t.Title(), output.Plural(len(t.Partitions), "partition"))
+	missing := t.Missing()
+	if missing == 0 {
+		fmt.Fprintln(w, "offsets without a gap")
+		return
+	}
+	fmt.Fprintf(w, "%s in between belong to none:\n", output.Plural(int(missing), "offset"))
+	printed := 0
+	for _, p := range t.Partitions {
+		for _, gap := range p.Gaps {
+			if printed == mostGaps {
+				fmt.Fprintln(w, "… and more: --output json has them all")
+				return
+			}
+			fmt.Fprintf(w, "  partition %d: %v\n", p.Partition, gap)
+			printed++
+		}
 	}
 }
 

@@ -95,7 +95,8 @@ func writeHour(dir string, start time.Time, skip int) error {
 		entries := []receipts.Entry{&receipts.Key{Epoch: e, Deadline: deadline, ID: id, Shards: 1}}
 		if i != skip {
 			entries = append(entries, &receipts.Purged{
-				Epoch: e, Deadline: deadline, At: deadline.Add(7 * time.Millisecond), Keys: []string{id}, KeyCount: 1, Nodes: 2, Records: 100,
+				Epoch: e, Deadline: deadline, At: deadline.Add(7 * time.Millisecond), Keys: []string{id}, KeyCount: 1, Nodes: 2,
+				Tally: tallyOf(i, deadline),
 				Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
 			})
 		}
@@ -114,4 +115,19 @@ func writeHour(dir string, start time.Time, skip int) error {
 		return err
 	}
 	return l.Close()
+}
+
+// tallyOf is 100 events of an epoch; between those of the epochs 9 and 10 nobody has read 50 offsets.
+func tallyOf(epoch int, deadline time.Time) *receipts.Tally {
+	first := int64(100 * epoch)
+	if epoch > 9 {
+		first += 50
+	}
+	return &receipts.Tally{
+		Counted: deadline, Stored: 100, Rejected: 1,
+		Topics: []receipts.Topic{{
+			ID: "0123456789abcdef0123456789abcdef", Name: "connections",
+			Ranges: []receipts.OffsetRange{{Partition: 3, First: first, Last: first + 99}},
+		}},
+	}
 }

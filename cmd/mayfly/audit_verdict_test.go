@@ -117,7 +117,7 @@ func logOf(t *testing.T, plan *plant.Plan, live bool, late time.Duration, plante
 	if !live && late >= 0 {
 		err := l.Record(t.Context(), &receipts.Purged{
 			Epoch: e, Deadline: deadline, At: deadline.Add(late), Late: late > receipts.Grace, Keys: []string{strings.Repeat("0", 16)}, KeyCount: 1,
-			Nodes: 2, Records: 1, Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
+			Nodes: 2, Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
 		})
 		if err != nil {
 			t.Fatal(err)

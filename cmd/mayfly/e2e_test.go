@@ -33,6 +33,7 @@ func TestEndToEnd(t *testing.T) {
 		"sealed":          testSealed,
 		"wardens":         testWardens,
 		"metrics":         testMetrics,
+		"tally":           testTally,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

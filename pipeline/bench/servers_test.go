@@ -15,6 +15,7 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/redisconn/redistest"
 	"mayfly/retention/store"
+	"mayfly/retention/tally"
 	"mayfly/retention/warden"
 )
 
@@ -62,8 +63,8 @@ func (s *servers) mint(t testing.TB, events float64) *minted {
 	policies, log := retention.Policies{policy()}, store.NewRedis(s.dataClient)
 	enforcer, err := warden.New(warden.DefaultConfig(), warden.Dependencies{
 		Policies: policies, Keyring: ring, KEK: kek, Store: log,
-		Records: func(context.Context, retention.Epoch) (uint64, error) {
-			return uint64(events), nil
+		Tally: func(context.Context, retention.Epoch) (tally.Sum, error) {
+			return tally.Sum{Counts: tally.Counts{Stored: int64(events)}}, nil
 		},
 		Forget: func(retention.Epoch) {}, Log: zap.NewNop(),
 	})
@@ -98,11 +99,11 @@ type minted struct{ reader *store.Reader }
 // stored is how many events there are.
 func (m *minted) stored(t testing.TB) uint64 {
 	t.Helper()
-	n, err := m.reader.Records(t.Context(), filledEpoch())
+	n, err := m.reader.Tally(t.Context(), filledEpoch())
 	if err != nil {
 		t.Fatalf("counting what is stored: %v", err)
 	}
-	return n
+	return uint64(n.Stored)
 }
 
 // figures are the data server's memory in use and the CPU time that it has taken.

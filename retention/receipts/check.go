@@ -45,7 +45,7 @@ func (e *Purged) check() error {
 		}
 	}
 	switch {
-	case len(e.Keys) > MaxKeys || e.KeyCount < int64(len(e.Keys)) || e.Nodes < 1 || e.Records < -1:
+	case len(e.Keys) > MaxKeys || e.KeyCount < int64(len(e.Keys)) || e.Nodes < 1:
 		return errors.New("refusing a receipt: counts that can't be")
 	case !slices.Contains(Methods, e.Method) || !slices.Contains(Assurances, e.Assurance):
 		return errors.New("refusing a receipt: an unknown method or assurance")
@@ -53,6 +53,8 @@ func (e *Purged) check() error {
 		return errors.New("refusing a receipt: not a digest")
 	case e.Late != (e.Lag() > Grace):
 		return errors.New("refusing a receipt: late or not, its times say otherwise")
+	case e.Tally != nil:
+		return e.Tally.check(e.At)
 	}
 	return nil
 }

@@ -61,9 +61,13 @@ func (c *codec) has(name string, present bool) bool {
 }
 
 func (c *codec) text(name string, v *string) {
-	if !c.name(name) {
-		return
+	if c.name(name) {
+		c.value(v)
 	}
+}
+
+// value is a text without a name.
+func (c *codec) value(v *string) {
 	if c.reading {
 		*v = c.readText()
 		return
@@ -129,13 +133,38 @@ func unescape(raw []byte) []byte {
 }
 
 func (c *codec) integer(name string, v *int64) {
-	if !c.name(name) {
-		return
+	if c.name(name) {
+		c.number(v)
 	}
+}
+
+// number is an integer without a name.
+func (c *codec) number(v *int64) {
 	if !c.reading {
 		c.b = strconv.AppendInt(c.b, *v, 10)
 		return
 	}
+	n, value := 0, int64(0)
+	for n < len(c.b) && n < shortDigits && c.b[n] >= '0' && c.b[n] <= '9' {
+		value = 10*value + int64(c.b[n]-'0')
+		n++
+	}
+	if n == 0 || n == shortDigits {
+		c.longNumber(v)
+		return
+	}
+	if c.b[0] == '0' && n > 1 {
+		c.fail()
+		return
+	}
+	*v, c.b = value, c.b[n:]
+}
+
+// shortDigits are as many as can't overflow.
+const shortDigits = 18
+
+// longNumber reads numbers that are negative or have many digits.
+func (c *codec) longNumber(v *int64) {
 	n := 0
 	for n < len(c.b) && (c.b[n] == '-' && n == 0 || c.b[n] >= '0' && c.b[n] <= '9') {
 		n++
@@ -199,6 +228,13 @@ func (c *codec) flag(name string, v *bool) {
 	c.fail()
 }
 
+// affirm is a flag that is said only where it is so.
+func (c *codec) affirm(name string, v *bool) {
+	if c.flag(name, v); !*v {
+		c.fail()
+	}
+}
+
 // list is a list of texts.
 func (c *codec) list(name string, v *[]string) {
 	if !c.name(name) {
@@ -228,6 +264,47 @@ func (c *codec) list(name string, v *[]string) {
 		return
 	}
 	c.b = c.b[1:]
+}
+
+// literal is punctuation between values.
+func (c *codec) literal(text string) {
+	if !c.reading {
+		c.b = append(c.b, text...)
+		return
+	}
+	if c.err != nil || len(c.b) < len(text) || string(c.b[:len(text)]) != text {
+		c.fail()
+		return
+	}
+	c.b = c.b[len(text):]
+}
+
+// more opens a list, or goes on with one: i of n values are behind. Reading, it tells
+// by what comes next.
+func (c *codec) more(i, n int) bool {
+	mark := byte(',')
+	if i == 0 {
+		mark = '['
+	}
+	if !c.reading {
+		if i < n {
+			c.b = append(c.b, mark)
+		}
+		return i < n
+	}
+	if c.err != nil || len(c.b) == 0 || c.b[0] != mark || i == 0 && bytes.HasPrefix(c.b, []byte("[]")) {
+		return false
+	}
+	c.b = c.b[1:]
+	return true
+}
+
+// close ends a list of so many values.
+func (c *codec) close(values int) {
+	if values == 0 {
+		c.literal("[")
+	}
+	c.literal("]")
 }
 
 // constant is a field whose value is known.

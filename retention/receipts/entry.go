@@ -24,9 +24,9 @@ var Types = []string{TypePolicy, TypeRemoved, TypeKey, TypePurged, TypeNeverMint
 
 // Bounds of entries.
 const (
-	MaxBasis = 512  // bytes of a legal basis
-	MaxKeys  = 32   // key ids that a purge names; it counts the others
-	maxEntry = 8192 // bytes of any entry
+	MaxBasis = 512      // bytes of a legal basis
+	MaxKeys  = 32       // key ids that a purge names; it counts the others
+	maxEntry = 24 << 10 // bytes of any entry
 )
 
 // Grace is how long after its deadline an epoch's purge is in time.
@@ -90,7 +90,7 @@ type Purged struct {
 	Keys     []string  // ids of the keys destroyed, MaxKeys at most
 	KeyCount int64     // all of them
 	Nodes    int64     // keyring nodes that answered and hold nothing
-	Records  int64     // records stored, as known when the next epoch began; -1: not known
+	Tally    *Tally    // what it had held; nil: not known
 	Facts
 }
 

@@ -26,9 +26,7 @@ func (e *Key) fields(c *codec) {
 	c.text("key", &e.ID)
 	c.integer("shards", &e.Shards)
 	if c.has("successor", e.Successor) {
-		if c.flag("successor", &e.Successor); !e.Successor {
-			c.fail() // where it is not so, it is not said
-		}
+		c.affirm("successor", &e.Successor)
 	}
 	c.instant("time", &e.Time)
 	c.constant("type", TypeKey)
@@ -39,8 +37,18 @@ func (e *Purged) fields(c *codec) {
 	c.instant("at", &e.At)
 	c.text("binary", &e.Binary)
 	c.text("config", &e.Config)
+	counted := c.has("counted", e.Tally != nil)
+	if c.reading && counted {
+		e.Tally = &Tally{}
+	}
+	if counted {
+		c.instant("counted", &e.Tally.Counted)
+	}
 	c.instant("deadline", &e.Deadline)
 	c.epoch(&e.Epoch)
+	if counted {
+		c.integer("expired", &e.Tally.Expired)
+	}
 	c.integer("key_count", &e.KeyCount)
 	c.list("keys", &e.Keys)
 	lag := e.Lag().Milliseconds()
@@ -51,8 +59,13 @@ func (e *Purged) fields(c *codec) {
 	c.flag("late", &e.Late)
 	c.text("method", &e.Method)
 	c.integer("nodes", &e.Nodes)
-	c.integer("records", &e.Records)
+	if counted {
+		e.Tally.fields(c)
+	}
 	c.instant("time", &e.Time)
+	if counted {
+		c.topics("topics", &e.Tally.Topics)
+	}
 	c.constant("type", TypePurged)
 }
 

@@ -77,6 +77,9 @@ func (w *Writer) Settle(until time.Time) {
 	w.committed = until
 }
 
+// Committed says that Kafka has confirmed it: everybody reads on from there.
+func (w *Writer) Committed(until time.Time) { w.reading.Settle(until) }
+
 // withdrawal is a manifest that claims only what was committed, sealed already: the
 // writer's frame key need not be kept for it.
 type withdrawal struct {
@@ -90,6 +93,7 @@ func (w *Writer) Disown() {
 	for s := range w.each {
 		base := s.settled(w.committed)
 		w.payload = appendManifest(w.payload[:0], base.records, s.key.Shards, base.written)
+		w.payload = w.reading.AppendSettled(w.payload, s.key.Epoch, w.committed)
 		w.disowned = append(w.disowned, withdrawal{s.key.Deadline, s.Seal(seal.Manifest, 0, w.payload)})
 		clear(w.payload[:cap(w.payload)])
 	}

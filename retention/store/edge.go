@@ -6,6 +6,7 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/record"
 	"mayfly/retention/seal"
+	"mayfly/retention/tally"
 )
 
 // Edge seals records before they reach Kafka: it is to a producer what Writer
@@ -84,6 +85,7 @@ func (s *Sealed) living(batches []Batch, now time.Time) (plain, edge []Batch) {
 		switch {
 		case b.Wipe(now):
 			s.Expired += b.Events()
+			s.lose(b, tally.Counts{Expired: int64(b.Events())})
 		case b.Edge != nil:
 			edge = append(edge, *b)
 		default:

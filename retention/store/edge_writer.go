@@ -12,6 +12,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/keyring"
 	"mayfly/retention/seal"
+	"mayfly/retention/tally"
 )
 
 // What was sealed at the edge stays sealed in here: a Writer can't open it. It
@@ -71,8 +72,10 @@ func (w *Writer) edgeGroups(ctx context.Context, sealed *Sealed, batches []Batch
 			groups = append(groups, edgeGroup{s, of[k]})
 		case (lost || over) && w.ring.Purged(ctx, k.epoch):
 			sealed.Purged += events(of[k])
+			sealed.lose(&of[k][0], tally.Counts{Expired: int64(events(of[k]))})
 		case lost:
 			sealed.Unreadable += events(of[k])
+			sealed.lose(&of[k][0], tally.Counts{Rejected: int64(events(of[k]))})
 		case over: // by the nodes' clocks alone, which may be wrong
 			sealed.Waiting = append(sealed.Waiting, of[k]...)
 			sealed.Lacking = fmt.Errorf("sealing for epoch %v: %w", k.epoch, err)
@@ -138,9 +141,11 @@ func (w *Writer) sealEdge(sealed *Sealed, of edgeGroup) {
 		b := of.batches[i].Edge
 		if !s.lays(b) {
 			sealed.Unreadable += b.Events
+			sealed.lose(&of.batches[i], tally.Counts{Rejected: int64(b.Events)})
 			continue
 		}
 		count += b.Events
+		w.reading.Stored(b.Epoch, of.batches[i].Deadline, tally.Source{Topic: b.ID.Topic, Partition: b.ID.Partition}, b.ID.Offset, int64(b.Events))
 		wrap := b.Wrap.ID()
 		for j := range b.Frames {
 			f := &b.Frames[j]
@@ -167,8 +172,7 @@ func (w *Writer) sealEdge(sealed *Sealed, of edgeGroup) {
 		}
 	}
 	s.records += uint64(count)
-	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Written)
-	g.manifest = s.Seal(seal.Manifest, 0, w.payload)
+	g.manifest = w.manifest(s.sealer)
 	sealed.groups = append(sealed.groups, g)
 	sealed.Stored += count
 }

@@ -7,19 +7,24 @@ import (
 	"mayfly/retention/seal"
 )
 
+const manifestVersion = 2
+
 var errManifest = errors.New("malformed manifest")
 
 // manifest says what one writer has written under one key: how many records,
-// and of each view and shard how many frames. It is sealed like a frame and
-// replaced by its successor, so it stays small however much is written.
+// and of each view and shard how many frames; and what its process has read for the
+// epoch. It is sealed like a frame and replaced by its successor, so it stays small
+// however much is written.
 type manifest struct {
 	records uint64
 	frames  map[seal.View][]uint64 // by shard
+	tally   []byte                 // what tally.Parse reads
 }
 
 // appendManifest encodes: version, records, then per view the frames of each shard.
+// The tally follows.
 func appendManifest(dst []byte, records uint64, shards uint32, written func(seal.View, uint32) uint64) []byte {
-	dst = append(dst, 1)
+	dst = append(dst, manifestVersion)
 	dst = binary.AppendUvarint(dst, records)
 	for _, view := range seal.Views {
 		for s := range shards {
@@ -30,7 +35,7 @@ func appendManifest(dst []byte, records uint64, shards uint32, written func(seal
 }
 
 func parseManifest(payload []byte, shards uint32) (manifest, error) {
-	if len(payload) == 0 || payload[0] != 1 {
+	if len(payload) == 0 || payload[0] != manifestVersion {
 		return manifest{}, errManifest
 	}
 	rest := payload[1:]
@@ -53,9 +58,10 @@ func parseManifest(payload []byte, shards uint32) (manifest, error) {
 			m.frames[view][s] = next()
 		}
 	}
-	if rest == nil || len(rest) != 0 {
+	if rest == nil {
 		return manifest{}, errManifest
 	}
+	m.tally = rest
 	return m, nil
 }
 

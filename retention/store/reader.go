@@ -63,24 +63,6 @@ func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
 	return s.answer(time.Now()), nil
 }
 
-// Records is how many records writers say they have written in an epoch.
-func (r *Reader) Records(ctx context.Context, epoch retention.Epoch) (uint64, error) {
-	s := &search{Reader: r, complete: true}
-	directories, err := r.store.Directories(ctx, []retention.Epoch{epoch})
-	if err != nil {
-		return 0, err
-	}
-	keys, err := r.keys.Keys(ctx, epoch)
-	if err != nil {
-		return 0, err
-	}
-	var records uint64
-	for _, m := range s.manifests(ctx, directories[0], keys) {
-		records += m.records
-	}
-	return records, nil
-}
-
 // epochs lists those in which q's records can be, oldest first: those that the
 // policies say must live now, and those that have a key though no policy says
 // so any more.
@@ -282,26 +264,13 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 	case err != nil:
 		return nil, err
 	}
-	for _, id := range written {
-		if !slices.ContainsFunc(keys, func(k *keyring.Key) bool { return k.ID == id }) {
-			s.incomplete() // what was written under a key that is lost
-		}
-	}
-	if d.Damaged || d.Successor {
-		s.incomplete() // what was written before the present keys may be lost with its own
-	}
+	s.judge(&d, keys)
 	manifests := s.manifests(ctx, d, keys)
 	var chunks []chunk
 	for _, key := range keys {
-		if key.Successor {
-			s.incomplete()
-		}
 		deadline := s.deadline(key)
 		if !deadline.After(time.Now()) {
 			continue
-		}
-		if d.Keys[key.ID] == 0 && time.Since(key.Minted).Abs() > settling { // minted later than now: by a clock that is ahead
-			s.incomplete() // the directory is lost, and with it who has written
 		}
 		view, shards := layoutOf(key.Public).shardsOf(s.query)
 		from := &source{deadline: deadline, key: key}
@@ -312,6 +281,26 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 		}
 	}
 	return chunks, nil
+}
+
+// judge finds out whether keys of an epoch or its directory are lost, or may be.
+func (s *search) judge(d *Directory, keys []*keyring.Key) {
+	for _, id := range d.written() {
+		if !slices.ContainsFunc(keys, func(k *keyring.Key) bool { return k.ID == id }) {
+			s.incomplete() // what was written under a key that is lost
+		}
+	}
+	if d.Damaged || d.Successor {
+		s.incomplete() // what was written before the present keys may be lost with its own
+	}
+	for _, key := range keys {
+		if key.Successor {
+			s.incomplete()
+		}
+		if d.Keys[key.ID] == 0 && time.Since(key.Minted).Abs() > settling && s.deadline(key).After(time.Now()) { // minted later than now: by a clock that is ahead
+			s.incomplete() // the directory is lost, and with it who has written
+		}
+	}
 }
 
 type writerOf struct {

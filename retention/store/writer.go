@@ -12,6 +12,7 @@ import (
 	"mayfly/retention/record"
 	"mayfly/retention/seal"
 	"mayfly/retention/secret"
+	"mayfly/retention/tally"
 )
 
 // ErrKeyLost says that the key under which an epoch was being written is gone
@@ -64,6 +65,7 @@ type Writer struct {
 
 	noted     time.Time // by the latest Note
 	committed time.Time // by the latest Settle
+	reading   *tally.Reading
 	disowned  []withdrawal
 	encoder   record.Encoder
 	plan      plan
@@ -96,6 +98,15 @@ type Sealed struct {
 	// not yet or not any more, and Lacking says why; seal them again.
 	Waiting []Batch
 	Lacking error
+
+	lost []lost
+}
+
+// lost are events that were left out for good.
+type lost struct {
+	epoch    retention.Epoch
+	deadline time.Time
+	counts   tally.Counts
 }
 
 type sealedGroup struct {
@@ -108,8 +119,17 @@ type sealedGroup struct {
 
 // NewWriter makes a writer of the IP log.
 func NewWriter(ring *keyring.Keyring, store Store) *Writer {
-	return &Writer{ring: ring, store: store, sealers: map[retention.Epoch]*sealer{}, edge: map[edgeKey]*edgeSealer{}}
+	return &Writer{
+		ring: ring, store: store, sealers: map[retention.Epoch]*sealer{}, edge: map[edgeKey]*edgeSealer{}, reading: tally.NewReading(),
+	}
 }
+
+// Begin says that partitions were assigned anew: what is read from now on others may
+// have read before.
+func (w *Writer) Begin() { w.reading = tally.NewReading() }
+
+// Read says what was read since the last time. It comes before the Seal of what was in it.
+func (w *Writer) Read(reads []tally.Read) { w.reading.Read(reads, time.Now()) }
 
 // Seal makes frames of the batches' records; afterwards nothing here holds
 // them. Batches of one epoch become the frames that one batch would have become.
@@ -132,6 +152,7 @@ func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 		switch sealers[i], err = w.sealer(ctx, e.epoch, now); {
 		case errors.Is(err, keyring.ErrDestroyed):
 			sealed.Purged += e.records
+			sealed.lose(&e.batches[0], tally.Counts{Expired: int64(e.records)})
 		case errors.Is(err, keyring.ErrNoKey):
 			sealed.Waiting = append(sealed.Waiting, e.batches...)
 			sealed.Lacking = fmt.Errorf("sealing for epoch %v: %w", e.epoch, err)
@@ -143,6 +164,10 @@ func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
+	unsaid, err := w.unsaid(ctx, epochs, now)
+	if err != nil {
+		return nil, err
+	}
 	for i, e := range epochs {
 		if s := sealers[i]; s != nil && e.records > 0 {
 			sealed.groups = append(sealed.groups, w.seal(s, e))
@@ -151,6 +176,12 @@ func (w *Writer) Seal(ctx context.Context, batches []Batch) (*Sealed, error) {
 	}
 	for _, g := range groups {
 		w.sealEdge(sealed, g)
+	}
+	for _, l := range sealed.lost {
+		w.reading.Late(l.epoch, l.deadline, l.counts, now)
+	}
+	for _, s := range unsaid {
+		sealed.groups = append(sealed.groups, sealedGroup{sealer: s, deadline: s.key.Deadline, manifest: w.manifest(s)})
 	}
 	w.pending = len(sealed.groups) > 0
 	return sealed, nil
@@ -196,6 +227,7 @@ func (w *Writer) Append(ctx context.Context, sealed *Sealed) error {
 		} else {
 			sealed.Stored -= g.records
 			sealed.Expired += g.records
+			w.reading.Late(g.sealer.key.Epoch, g.deadline, tally.Counts{Expired: int64(g.records)}, time.Now())
 		}
 		sealed.groups = sealed.groups[1:]
 	}
@@ -300,10 +332,48 @@ func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
 	}
 	w.plan.forget()
 	s.records += uint64(e.records)
-	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Written)
-	g.manifest = s.Seal(seal.Manifest, 0, w.payload)
+	for _, b := range e.batches {
+		for i := range b.Records {
+			id := &b.Records[i].ID
+			w.reading.Stored(e.epoch, g.deadline, tally.Source{Topic: id.Topic, Partition: id.Partition}, id.Offset, 1)
+		}
+	}
+	g.manifest = w.manifest(s)
 	clear(w.payload[:cap(w.payload)])
 	return g
+}
+
+// manifest seals what s has written, and what this process has read for its epoch.
+func (w *Writer) manifest(s *sealer) seal.Frame {
+	w.payload = appendManifest(w.payload[:0], s.records, s.key.Shards, s.Written)
+	w.payload = w.reading.Append(w.payload, s.key.Epoch)
+	return s.Seal(seal.Manifest, 0, w.payload)
+}
+
+// unsaid gives writers of the epochs of which something was refused and nothing is
+// going to be stored now. Those that have no key wait; refusals hold up nothing.
+func (w *Writer) unsaid(ctx context.Context, stored []*epochBatches, now time.Time) ([]*sealer, error) {
+	var sealers []*sealer
+	for _, epoch := range w.reading.Unsaid() {
+		if slices.ContainsFunc(stored, func(e *epochBatches) bool { return e.epoch == epoch && e.records > 0 }) {
+			continue
+		}
+		s, err := w.sealer(ctx, epoch, now)
+		switch {
+		case errors.Is(err, ErrKeyLost):
+			return nil, fmt.Errorf("sealing for epoch %v: %w", epoch, err)
+		case errors.Is(err, keyring.ErrDestroyed):
+			w.reading.Forget(epoch)
+		case err == nil:
+			sealers = append(sealers, s)
+		}
+	}
+	return sealers, nil
+}
+
+// lose notes events of a batch's epoch that are left out for good.
+func (s *Sealed) lose(b *Batch, counts tally.Counts) {
+	s.lost = append(s.lost, lost{b.Epoch, b.Deadline, counts})
 }
 
 // Holding reports whether a frame key of the epoch is in memory.

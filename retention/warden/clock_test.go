@@ -15,6 +15,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/keyring"
 	"mayfly/retention/store"
+	"mayfly/retention/tally"
 	"mayfly/retention/warden"
 )
 
@@ -124,8 +125,8 @@ func TestAWardenThatCannotMintIsNotReady(t *testing.T) {
 		_ = kek.Advance(time.Now().Add(24 * time.Hour)) // a clock jumped, and was set right
 		w, err := warden.New(warden.DefaultConfig(), warden.Dependencies{
 			Policies: retention.Policies{policy}, Keyring: ring, KEK: kek, Store: store.NewMemory(),
-			Records: func(context.Context, retention.Epoch) (uint64, error) { return 0, errors.New("none") },
-			Forget:  func(retention.Epoch) {}, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
+			Tally:  func(context.Context, retention.Epoch) (tally.Sum, error) { return tally.Sum{}, errors.New("none") },
+			Forget: func(retention.Epoch) {}, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -182,7 +183,7 @@ func TestANodeWhoseClockIsBehindLosesNothing(t *testing.T) {
 		reader := store.NewReader(retention.Policies{policy}, opener, m)
 		w, err := warden.New(warden.DefaultConfig(), warden.Dependencies{
 			Policies: retention.Policies{policy}, Keyring: ring, KEK: kek, Store: m,
-			Records: reader.Records, Forget: opener.Forget, Log: zap.NewNop(),
+			Tally: reader.Tally, Forget: opener.Forget, Log: zap.NewNop(),
 		})
 		if err != nil {
 			t.Fatal(err)

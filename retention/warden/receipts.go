@@ -13,6 +13,7 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/seal"
+	"mayfly/retention/tally"
 )
 
 // Receipts is the log of what a warden does, across its restarts.
@@ -43,8 +44,9 @@ type account struct {
 	closing    bool      // its end is being logged: no key is announced any more
 	recorded   bool      // its end is in the log
 	verified   time.Time // when its purge was
-	records    int64     // stored, when the next epoch began
-	counted    bool
+	sum        tally.Sum // what it had
+	counted    time.Time // when that was read; zero: never
+	final      bool      // just before its deadline
 }
 
 // enroll logs the policies that are new or changed, and those that are gone. No
@@ -319,11 +321,15 @@ func (w *Warden) outcome(s *Status) receipts.Entry {
 	}
 	purged := &receipts.Purged{
 		Epoch: s.Epoch, Deadline: s.Deadline, At: s.account.verified, Late: late, KeyCount: int64(len(s.keys)),
-		Nodes: int64(w.d.Keyring.Nodes()), Records: -1,
+		Nodes: int64(w.d.Keyring.Nodes()),
 		Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "unattested"},
 	}
-	if s.account.counted {
-		purged.Records = s.account.records
+	if a := &s.account; !a.counted.IsZero() {
+		counted := a.counted
+		if a.verified.Before(counted) { // a clock was set back
+			counted = a.verified
+		}
+		purged.Tally = receipts.NewTally(&a.sum, counted)
 	}
 	for _, key := range s.keys[:min(len(s.keys), receipts.MaxKeys)] {
 		purged.Keys = append(purged.Keys, key.ID.String())
@@ -332,13 +338,4 @@ func (w *Warden) outcome(s *Status) receipts.Entry {
 		purged.Facts = w.d.Facts()
 	}
 	return purged
-}
-
-// count notes how much an epoch holds as the next one begins.
-func (w *Warden) count(epoch retention.Epoch, records uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s := w.epochs[epoch]; s != nil {
-		s.account.records, s.account.counted = int64(min(records, 1<<62)), true
-	}
 }

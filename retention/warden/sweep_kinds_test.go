@@ -22,6 +22,7 @@ import (
 	"mayfly/retention/redisconn/redistest"
 	"mayfly/retention/seal"
 	"mayfly/retention/store"
+	"mayfly/retention/tally"
 )
 
 // TestSweepKnowsEveryKey writes every kind of key that there is, hot, sealed at the
@@ -41,7 +42,9 @@ func TestSweepKnowsEveryKey(t *testing.T) {
 	log, policy := store.NewRedis(data), retention.Policy{Name: "p", Window: time.Hour, Epoch: 10 * time.Minute}
 	w, err := New(DefaultConfig(), Dependencies{
 		Policies: retention.Policies{policy}, Keyring: ring, KEK: kek, Store: log, Log: zap.NewNop(),
-		Records: func(context.Context, retention.Epoch) (uint64, error) { return 1, nil }, Forget: func(retention.Epoch) {},
+		Tally: func(context.Context, retention.Epoch) (tally.Sum, error) {
+			return tally.Sum{Counts: tally.Counts{Stored: 1}}, nil
+		}, Forget: func(retention.Epoch) {},
 	})
 	if err != nil {
 		t.Fatal(err)

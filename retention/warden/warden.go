@@ -25,6 +25,7 @@ import (
 	"mayfly/retention/keyring"
 	"mayfly/retention/receipts"
 	"mayfly/retention/secret"
+	"mayfly/retention/tally"
 )
 
 // Store is what the warden needs of the IP log.
@@ -42,8 +43,8 @@ type Dependencies struct {
 	Keyring  *keyring.Keyring
 	KEK      keyring.KEK
 	Store    Store
-	// Records tells how many records an epoch has, to lay out the next one.
-	Records func(ctx context.Context, epoch retention.Epoch) (uint64, error)
+	// Tally tells what a living epoch has: to lay out the next one, and for its receipt.
+	Tally func(ctx context.Context, epoch retention.Epoch) (tally.Sum, error)
 	// Forget drops an epoch's keys from this process's caches.
 	Forget func(epoch retention.Epoch)
 	// Receipts is where everything is written down; nil only where nobody audits.
@@ -126,6 +127,7 @@ func (w *Warden) Run(ctx context.Context) error {
 	wait := w.hold(ctx)
 	g.Go(func() error { return w.keepHolding(ctx, wait) })
 	g.Go(func() error { return w.repair(ctx) })
+	g.Go(func() error { return w.keepCounting(ctx) })
 	for ctx.Err() == nil {
 		now := time.Now()
 		if !w.Active() {
@@ -344,12 +346,11 @@ func (w *Warden) shorten(ctx context.Context, epoch retention.Epoch, deadline ti
 // shards lays a new key out after the epoch before, or by the setting.
 func (w *Warden) shards(ctx context.Context, epoch retention.Epoch) uint32 {
 	epoch.Start -= epoch.Length
-	records, err := w.d.Records(ctx, epoch)
+	sum, err := w.count(ctx, epoch)
 	if err != nil {
 		return w.config.Shards
 	}
-	w.count(epoch, records)
-	return Shards(records)
+	return Shards(uint64(sum.Stored)) //nolint:gosec // not negative
 }
 
 // recordsPerShard keeps a look-up's share of an epoch small.

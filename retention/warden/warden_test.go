@@ -15,6 +15,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/keyring"
 	"mayfly/retention/store"
+	"mayfly/retention/tally"
 	"mayfly/retention/warden"
 )
 
@@ -29,8 +30,9 @@ type post struct {
 	metrics *prometheus.Registry
 	stop    func()
 
-	receipts warden.Receipts               // or nil
-	wrap     func(keyring.KEK) keyring.KEK // or nil
+	receipts warden.Receipts                                           // or nil
+	tally    func(context.Context, retention.Epoch) (tally.Sum, error) // or nil
+	wrap     func(keyring.KEK) keyring.KEK                             // or nil
 }
 
 // blocking is a store whose Unlink can be made to fail.
@@ -100,6 +102,11 @@ func (p *post) runWith(t *testing.T, policies ...retention.Policy) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p.tally == nil {
+		p.tally = func(context.Context, retention.Epoch) (tally.Sum, error) {
+			return tally.Sum{Counts: tally.Counts{Stored: 1_000_000}}, nil
+		}
+	}
 	p.metrics = prometheus.NewRegistry()
 	used := kek
 	if p.wrap != nil {
@@ -107,7 +114,7 @@ func (p *post) runWith(t *testing.T, policies ...retention.Policy) {
 	}
 	p.Warden, err = warden.New(warden.DefaultConfig(), warden.Dependencies{
 		Policies: policies, Keyring: p.ring, KEK: used, Store: p.store,
-		Records:    func(context.Context, retention.Epoch) (uint64, error) { return 1_000_000, nil },
+		Tally:      p.tally,
 		Forget:     func(retention.Epoch) {},
 		Receipts:   p.receipts,
 		Log:        zap.NewNop(),

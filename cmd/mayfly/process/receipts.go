@@ -1,16 +1,20 @@
 package process
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
+	"mayfly/retention"
 	"mayfly/retention/receipts"
 	"mayfly/retention/receipts/witness"
+	"mayfly/retention/tally"
 )
 
 // openReceipts opens this process's own log. A desk's is in desk.receipts_dir; a
@@ -63,6 +67,19 @@ func (p *Process) purgeFacts() (func() receipts.Facts, error) {
 		}
 		return facts
 	}, nil
+}
+
+// tally is what a living epoch has, for the receipt of its purge. A topic that is not
+// configured here keeps its UUID and loses its name: entries are permanent, and a name
+// is what another process has said.
+func (p *Process) tally(ctx context.Context, epoch retention.Epoch) (tally.Sum, error) {
+	sum, err := p.reader.Tally(ctx, epoch)
+	for i := range sum.Topics {
+		if !slices.Contains(p.Config.Kafka.Topics, sum.Topics[i].Name) {
+			sum.Topics[i].Name = ""
+		}
+	}
+	return sum, err
 }
 
 // binaryDigest is the SHA-256 of this program's file; empty where it can't be read.

@@ -72,7 +72,7 @@ func (p *Process) newWarden() error {
 	}
 	p.Warden, err = warden.New(p.Config.Warden, warden.Dependencies{
 		Policies: p.Config.Policies, Keyring: p.Keyring, KEK: p.KEK, Store: p.store,
-		Records:  p.reader.Records,
+		Tally:    p.tally,
 		Forget:   func(epoch retention.Epoch) { p.opener.Forget(epoch) },
 		Receipts: p.receipts, Facts: facts,
 		Log: p.log, Registerer: p.Registry,

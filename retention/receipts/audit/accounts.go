@@ -53,7 +53,7 @@ type outcome struct {
 	deadline int64
 	keys     []string
 	keyCount int64
-	records  int64
+	tally    *receipts.Tally
 }
 
 // run is a never-minted run.
@@ -105,7 +105,7 @@ func (a *accounts) take(log int, e receipts.Entry) {
 		state := a.of(e.Epoch).at(e.Epoch.Start)
 		state.outcomes = append(state.outcomes, outcome{
 			log: log, at: e.At.UnixMilli(), deadline: e.Deadline.UnixMilli(),
-			keys: e.Keys, keyCount: e.KeyCount, records: e.Records,
+			keys: e.Keys, keyCount: e.KeyCount, tally: e.Tally,
 		})
 		a.attest(e.Assurance)
 	case *receipts.NeverMinted:

@@ -46,6 +46,7 @@ type Result struct {
 	Witnessed  bool             `json:"witnessed"` // every log, by a quorum
 	Policies   []PolicyResult   `json:"policies"`
 	Removed    []string         `json:"removed_policies,omitempty"`
+	Topics     []TopicResult    `json:"topics"`
 	Lookups    map[string]int64 `json:"lookups"` // by reason
 	Canaries   CanaryResult     `json:"canaries"`
 	Assurance  string           `json:"assurance"`
@@ -91,7 +92,12 @@ type PolicyResult struct {
 	Late        int64     `json:"late"`
 	Lag         Lags      `json:"lag"`
 	Keys        int64     `json:"keys"`
-	Records     int64     `json:"records"` // where known
+	// What the purged epochs had held, as it was counted just before their deadlines.
+	Stored    int64 `json:"stored"`
+	Rejected  int64 `json:"rejected"`
+	Expired   int64 `json:"expired"`
+	Uncounted int64 `json:"uncounted"` // purged epochs of which nothing is known
+	Partial   int64 `json:"partial"`   // of which there may have been more
 }
 
 // Lags sum up the time from deadlines to verified purges.

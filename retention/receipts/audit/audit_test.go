@@ -60,8 +60,20 @@ func purged(e retention.Epoch, at time.Time, ids ...string) *receipts.Purged {
 	deadline := e.Deadline(policy.Window)
 	return &receipts.Purged{
 		Epoch: e, Deadline: deadline, At: at, Late: at.Sub(deadline) > receipts.Grace,
-		Keys: ids, KeyCount: int64(len(ids)), Nodes: 2, Records: 10,
+		Keys: ids, KeyCount: int64(len(ids)), Nodes: 2, Tally: held(e, at, 2),
 		Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
+	}
+}
+
+// held is a tally of ten events: each epoch has the next five offsets of each partition.
+func held(e retention.Epoch, at time.Time, partitions int) *receipts.Tally {
+	first := e.Start / e.Length * 5
+	topic := receipts.Topic{ID: "0123456789abcdef0123456789abcdef", Name: "connections"}
+	for p := range partitions {
+		topic.Ranges = append(topic.Ranges, receipts.OffsetRange{Partition: int64(p), First: first, Last: first + 4})
+	}
+	return &receipts.Tally{
+		Counted: at.Add(-time.Millisecond), Stored: 10, Rejected: 2, Expired: 1, Topics: []receipts.Topic{topic},
 	}
 }
 
@@ -135,7 +147,7 @@ func TestAnHonestLogPasses(t *testing.T) {
 				if p.Epochs != int64(n) || p.Purged+p.NeverMinted != int64(n) || p.NeverMinted != int64((n)/5) || p.Missing+p.Late != 0 {
 					t.Errorf("%+v", p)
 				}
-				if n > 0 && (p.Lag.Median != 3 || p.Lag.Worst != 3 || p.Records != 10*p.Purged || r.Assurance != "2") {
+				if n > 0 && (p.Lag.Median != 3 || p.Lag.Worst != 3 || p.Stored != 10*p.Purged || p.Rejected != 2*p.Purged || p.Expired != p.Purged || p.Uncounted != 0 || r.Assurance != "2") {
 					t.Errorf("%+v %s", p, r.Assurance)
 				}
 			})

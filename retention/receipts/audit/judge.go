@@ -73,6 +73,7 @@ type judge struct {
 	open     map[string]*Finding // the run that is growing, by kind
 	lags     []int64             // of the policy at hand
 	policy   *PolicyResult
+	offsets  offsets
 }
 
 // What bounds the work that entries can ask for.
@@ -110,6 +111,7 @@ func (a *accounts) judge(r *Result, o Options) error {
 	}
 	j.unexplained(terms)
 	j.canaries()
+	r.Topics = j.offsets.results()
 	slices.SortFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(a.Deadline.Compare(b.Deadline), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Kind, b.Kind))
 	})
@@ -251,7 +253,7 @@ func (j *judge) epoch(e retention.Epoch, s *series, deadline int64, all []term) 
 		j.find(Unpurged, e, deadline, 0)
 	case purge != nil:
 		j.policy.Purged++
-		j.policy.Records += max(purge.records, 0)
+		j.count(outcomes)
 		// A window that was shortened brings the deadline forward: to when that was
 		// said, where it would have passed before.
 		deadline = min(deadline, max(purge.deadline, said(all, purge.at)))

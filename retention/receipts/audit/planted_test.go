@@ -35,7 +35,7 @@ func TestPlantedAndCanaries(t *testing.T) {
 		if i != 1 {
 			entries = append(entries, &receipts.Purged{
 				Epoch: e, Deadline: deadline, At: deadline.Add(time.Duration(i) * time.Second), Late: i > 1, Keys: []string{key}, KeyCount: 1,
-				Nodes: 2, Records: 1, Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
+				Nodes: 2, Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
 			})
 		}
 		failures := [][]string{nil, nil, {receipts.FailureKey}}[i]

@@ -24,11 +24,14 @@ func TestReport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 2 {
+			t.Errorf("%+v", r.Topics)
+		}
 		var page strings.Builder
 		if err := WriteHTML(&page, r, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"web/946684814000+2000", "unpurged", "self-attested", "spam", r.Logs[0].Root[:20], "20s", "3ms", "&lt;script&gt;"} {
+		for _, want := range []string{"web/946684814000+2000", "unpurged", "self-attested", "spam", r.Logs[0].Root[:20], "20s", "3ms", "Offsets of topic connections", "&lt;script&gt;"} {
 			if !strings.Contains(page.String(), want) && !strings.Contains(html.UnescapeString(page.String()), want) {
 				t.Errorf("the page lacks %s", want)
 			}

@@ -269,7 +269,7 @@ func TestRunAsksAfterAPurge(t *testing.T) {
 	defer cancel()
 	eventually(t, func() bool { return a.Requests() > 0 })
 	purge := &receipts.Purged{
-		At: time.UnixMilli(0), Deadline: time.UnixMilli(0), Nodes: 1, Records: -1, Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
+		At: time.UnixMilli(0), Deadline: time.UnixMilli(0), Nodes: 1, Facts: receipts.Facts{Method: receipts.MethodSealed, Assurance: "2"},
 	}
 	purge.Epoch.Policy, purge.Epoch.Length = "p", 1000
 	if err := c.log.Record(ctx, purge); err != nil {
