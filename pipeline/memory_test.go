@@ -26,8 +26,9 @@ func stalled(r *rig) (release func()) {
 	return func() { close(gate) }
 }
 
-// held is the memory of all lanes, used or not.
+// held is the memory of all lanes, used or not, once all of them wait.
 func (r *rig) held() (bytes int64) {
+	synctest.Wait()
 	for _, l := range r.current.lanes {
 		l.mu.Lock()
 		for _, s := range []*slab{l.slab, l.spare} {
