@@ -17,6 +17,7 @@ import (
 	"mayfly/pipeline/workload"
 	"mayfly/retention"
 	"mayfly/retention/keyring"
+	"mayfly/retention/receipts"
 	"mayfly/retention/record"
 	"mayfly/retention/store"
 )
@@ -39,6 +40,7 @@ const (
 type day struct {
 	epochs    int
 	reader    *store.Reader
+	receipts  *receipts.Log
 	addresses []netip.Addr // of the cold epochs
 }
 
@@ -78,7 +80,13 @@ func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &day{epochs: len(epochs), reader: store.NewReader(retention.Policies{p}, keyring.NewOpener(ring, kek, zap.NewNop()), log)}
+	opener := keyring.NewOpener(ring, kek, zap.NewNop())
+	go func() { _ = opener.Run(t.Context()) }()
+	d := &day{epochs: len(epochs), reader: store.NewReader(retention.Policies{p}, opener, log)}
+	if d.receipts, err = receipts.Open(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.receipts.Close() })
 	compactor := store.NewCompactor(d.reader)
 	for i, epoch := range epochs {
 		deadline := epoch.Deadline(p.Window)
@@ -139,11 +147,17 @@ func compactAll(t testing.TB, c *store.Compactor, epoch retention.Epoch) {
 	}
 }
 
-// find looks a prefix up.
+// find looks a prefix up, and has the receipt on the disk before it has the answer.
 func (d *day) find(ctx context.Context, t testing.TB, p netip.Prefix) (store.Answer, time.Duration) {
 	t.Helper()
 	began := time.Now()
 	answer, err := d.reader.Find(ctx, store.Query{Prefix: p.Masked(), Policies: []string{"whole"}})
+	if err == nil {
+		_, err = d.receipts.Append(ctx, receipts.Lookup{
+			Case: "BENCH-1", Reason: "test", Subject: fmt.Sprintf("prefix /%d", p.Bits()),
+			Events: len(answer.Records), Complete: answer.Complete, From: began.Add(-24 * time.Hour), To: began,
+		})
+	}
 	if err != nil || !answer.Complete || len(answer.Records) == 0 {
 		t.Errorf("a look-up finds %d records, complete %v, %v", len(answer.Records), answer.Complete, err)
 	}

@@ -108,8 +108,8 @@ func windowChanges(t *testing.T, l *lab) {
 
 // 29: a policy that is removed still has its epochs purged and accounted for; an older
 // configuration with a longer window brings none of them back.
-// Mutant: a warden that purges what its policies name only, and with a keyring
-// that mints below its purged-through mark.
+// Mutants: a warden that purges what its policies name only; and one that asks its log as
+// little for what has ended as the keyring asks its purged-through marks.
 func oldConfiguration(t *testing.T, l *lab) {
 	const window, older = 6 * time.Second, 40 * time.Second
 	s := ownSystem(t, l, window)
