@@ -61,7 +61,7 @@ func nothingOutlives(t *testing.T, l *lab) {
 
 // 15: every cache is warm at the deadline, in the process of the desk and in another one, and
 // no answer to a question that is asked after it has the event.
-// Mutant: deadlines reckoned from an epoch's end.
+// Mutant: deadlines reckoned from an epoch's end, and questions that reach further back.
 func warmCaches(t *testing.T, l *lab) {
 	name := topic(t, l.kafka)
 	l.ingest(t, name, "only")

@@ -104,7 +104,7 @@ func backupRestored(t *testing.T, l *lab) {
 
 // 25: what is past its deadline and not reclaimed is not found, not even with every expiry lost
 // and no warden; and the warden that comes ends it.
-// Mutant: the looks at the deadline taken out of readers.
+// Mutant: the looks at the deadline taken out of readers and of questions.
 func unreclaimed(t *testing.T, l *lab) {
 	s, warden, desk, begun := stored(t, l, "g25", "198.51.100.25")
 	warden.signal(t, syscall.SIGSTOP)
@@ -152,7 +152,7 @@ func lossIsTold(t *testing.T, l *lab) {
 
 // 14: a writer that meets an epoch destroyed before its time, by a warden whose window is shorter,
 // counts the events of it as purged, stores the others, and brings nothing back.
-// Mutant: a keyring that mints and publishes below its purged-through mark.
+// Mutant: a keyring that does not tell writers what was purged.
 func destroyedEpoch(t *testing.T, l *lab) {
 	const long, short = 60 * time.Second, 6 * time.Second
 	s := ownSystem(t, l, long)

@@ -57,8 +57,8 @@ func (s *system) withWindow(window time.Duration) *system {
 
 // 19: a shortened window reaches everything that is stored; a lengthened one only
 // epochs that begin later.
-// Mutant: a warden that leaves stored expiries alone, and with expiries that
-// are set without LT.
+// Mutants: a warden that leaves stored expiries alone, as does its sweep; and one that
+// asks its log for no terms, with expiries that are set without LT.
 func windowChanges(t *testing.T, l *lab) {
 	const long, short = 60 * time.Second, 30 * time.Second
 	s := ownSystem(t, l, long)
