@@ -106,12 +106,16 @@ var (
 	}
 )
 
+// expect gives Kafka a moment: a broker describes a setting that was changed a little after it has agreed.
 func (e *enforced) expect(t *testing.T, verdict keyring.Verdict, start int64, settings map[string]string) {
 	t.Helper()
 	if got := e.look(t); got != verdict {
 		t.Errorf("verdict %q, want %q", got, verdict)
 	}
 	began, set := e.state(t)
+	for end := time.Now().Add(10 * time.Second); !maps.Equal(set, settings) && time.Now().Before(end); began, set = e.state(t) {
+		time.Sleep(50 * time.Millisecond)
+	}
 	if began != start {
 		t.Errorf("the log begins at %d, want %d", began, start)
 	}
