@@ -95,6 +95,7 @@ const (
 	minWindow    = 3 * time.Second
 	maxWindow    = time.Hour
 	mostEpochs   = 360
+	maxRate      = 1_000_000
 	epochs       = 12 // per window, where nobody says otherwise
 	noTerminal   = 2 * time.Minute
 	policyName   = "demo"
@@ -115,6 +116,8 @@ func (c *Cmd) policy() (retention.Policy, error) {
 		return retention.Policy{}, errors.New("--epoch must be whole seconds, from 1s to half of --window")
 	case c.Window/epoch > mostEpochs:
 		return retention.Policy{}, fmt.Errorf("--epoch must be longer: a window of more than %d epochs is no demo", mostEpochs)
+	case !(c.Rate > 0 && c.Rate <= maxRate): // not a number neither
+		return retention.Policy{}, fmt.Errorf("--rate must be above 0 and at most %d events a second", maxRate)
 	case c.Duration != nil && *c.Duration < 0:
 		return retention.Policy{}, errors.New("--duration must not be negative")
 	}

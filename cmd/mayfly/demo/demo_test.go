@@ -155,6 +155,16 @@ func TestDemoVerifySeesWhatIsLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
+		"a key that a sweep has found before the end": {want: "keyring node 1 still has 1 keys", leave: func(t *testing.T, d *demo, due *watchedEpoch) {
+			if err := d.epochs.nodes[1].HSet(t.Context(), keyNames(due.Epoch)[1], "id", "wrapped").Err(); err != nil {
+				t.Fatal(err)
+			}
+			d.epochs.epochs = map[retention.Epoch]*watchedEpoch{due.Epoch: due}
+			d.epochs.ask(t.Context(), due.Epoch)
+			if err := d.epochs.nodes[1].Del(t.Context(), keyNames(due.Epoch)...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		"a directory": {want: "still has a key of epoch", leave: func(t *testing.T, d *demo, due *watchedEpoch) {
 			put(t, d, "mayfly:{"+due.Epoch.String()+"}", time.Minute)
 		}},

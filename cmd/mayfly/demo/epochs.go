@@ -33,7 +33,9 @@ type epochWatch struct {
 type watchedEpoch struct {
 	warden.Status
 	stolen []keyring.Copy
-	opened bool // a stolen key could be unwrapped while the epoch lived
+	opened bool  // a stolen key could be unwrapped while the epoch lived
+	asked  bool  // the nodes, once the warden had said that it is purged
+	left   error // what they still had then
 }
 
 const watch = 50 * time.Millisecond
@@ -59,7 +61,10 @@ func (w *epochWatch) run(ctx context.Context) {
 	for {
 		w.look()
 		for _, e := range w.list() {
-			if !e.Purged && e.stolen == nil && e.Deadline.After(time.Now()) {
+			switch {
+			case e.Purged && !e.asked:
+				w.ask(ctx, e.Epoch)
+			case !e.Purged && e.stolen == nil && e.Deadline.After(time.Now()):
 				w.steal(ctx, e)
 			}
 		}
@@ -94,6 +99,32 @@ func (w *epochWatch) steal(ctx context.Context, e watchedEpoch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.epochs[e.Epoch].stolen, w.epochs[e.Epoch].opened = stolen, opened
+}
+
+// ask asks the nodes themselves, as soon as the warden has said that an epoch is
+// purged: what it has kept, the sweep will have found and destroyed a little later.
+func (w *epochWatch) ask(ctx context.Context, epoch retention.Epoch) {
+	left := w.left(ctx, epoch)
+	if ctx.Err() != nil {
+		return // what was cut off is no answer
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.epochs[epoch].asked, w.epochs[epoch].left = true, left
+}
+
+// left says what a node still has of an epoch.
+func (w *epochWatch) left(ctx context.Context, epoch retention.Epoch) error {
+	for i, node := range w.nodes {
+		left, err := keysLeft(ctx, node, epoch)
+		if err != nil {
+			return err
+		}
+		if left > 0 {
+			return fmt.Errorf("keyring node %d still has %d keys of epoch %v", i, left, epoch)
+		}
+	}
+	return nil
 }
 
 // list gives copies of all epochs, oldest first.

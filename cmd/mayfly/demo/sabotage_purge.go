@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,8 +13,9 @@ import (
 	"mayfly/retention/keyring"
 )
 
-// skipPurge is a warden that lies: it keeps the key of one epoch, takes its
-// expiry away, and logs it as destroyed.
+// skipPurge is a warden that lies: it keeps the key of one epoch beyond its expiry,
+// and logs it as destroyed. Taking the expiry away would not do: the sweep gives each
+// key its own back.
 func skipPurge() *sabotage {
 	keeper := &keeper{}
 	return &sabotage{
@@ -32,7 +34,8 @@ type keeper struct {
 	servers []*redis.Client
 	since   int64
 	epoch   retention.Epoch
-	gone    bool // as the warden has it
+	gone    bool                // as the warden has it
+	copies  []map[string]string // by server: its keys of the epoch
 }
 
 func (k *keeper) begin(servers []*redis.Client) {
@@ -64,12 +67,34 @@ func (k *keeper) hides(epoch retention.Epoch) bool {
 	return k.gone && k.epoch == epoch
 }
 
-// persist takes the expiry of the epoch's keys away.
-func (k *keeper) persist(ctx context.Context, epoch retention.Epoch) error {
-	for _, server := range k.servers {
+// copyKeys copies the epoch's keys from every server, as they are now.
+func (k *keeper) copyKeys(ctx context.Context, epoch retention.Epoch) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	copies := make([]map[string]string, len(k.servers))
+	for i, server := range k.servers {
+		copies[i] = map[string]string{}
 		for _, name := range keyNames(epoch) {
-			if err := server.Persist(ctx, name).Err(); err != nil {
-				return fmt.Errorf("persisting: %w", err)
+			switch dump, err := server.Dump(ctx, name).Result(); {
+			case err == nil:
+				copies[i][name] = dump
+			case !errors.Is(err, redis.Nil):
+				return fmt.Errorf("copying a key: %w", err)
+			}
+		}
+	}
+	k.copies = copies
+	return nil
+}
+
+// putBack puts the copies where the keys were, to stay.
+func (k *keeper) putBack(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, server := range k.servers {
+		for name, dump := range k.copies[i] {
+			if err := server.RestoreReplace(ctx, name, 0, dump).Err(); err != nil {
+				return fmt.Errorf("putting a key back: %w", err)
 			}
 		}
 	}
@@ -82,20 +107,20 @@ type lyingNode struct {
 	keeper *keeper
 }
 
-// Publish publishes, and takes the expiry away again.
+// Publish publishes, and copies what is to be kept.
 func (n *lyingNode) Publish(ctx context.Context, epoch retention.Epoch, deadline time.Time, fields keyring.Contents) error {
 	err := n.Node.Publish(ctx, epoch, deadline, fields)
 	if err == nil && n.keeper.keeps(epoch) {
-		return n.keeper.persist(ctx, epoch)
+		return n.keeper.copyKeys(ctx, epoch)
 	}
 	return err
 }
 
-// Destroy does nothing to the epoch that is kept.
+// Destroy keeps the one epoch.
 func (n *lyingNode) Destroy(ctx context.Context, epoch retention.Epoch, keepMark time.Duration) error {
 	if n.keeper.keeps(epoch) {
 		n.keeper.hide()
-		return nil
+		return n.keeper.putBack(ctx)
 	}
 	return n.Node.Destroy(ctx, epoch, keepMark)
 }

@@ -6,6 +6,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"mayfly/cmd/mayfly/embedded"
+	"mayfly/retention"
+	"mayfly/retention/keyring"
+	"mayfly/retention/redisconn"
 )
 
 // Each way of cheating ends with the one line that catches it.
@@ -40,5 +47,48 @@ func TestSabotageUncaught(t *testing.T) {
 	d := &demo{sabotage: &sabotage{does: "nothing"}, auditor: &auditor{}, stack: &installation{}}
 	if line, err := d.catch(t.Context(), nil); err == nil || line != "" {
 		t.Errorf("caught with %q", line)
+	}
+}
+
+// What the warden keeps is there after its deadline, also when the sweep has given
+// the keys their expiry back, and the keys look destroyed to the warden.
+func TestSkipPurgeKeepsWhatHasExpired(t *testing.T) {
+	t.Parallel()
+	addr, _, stop, err := embedded.Redis(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	server, err := redisconn.OpenNode("redis://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	k := &keeper{}
+	k.begin([]*redis.Client{server})
+	node := &lyingNode{Node: keyring.NewRedisNode("node", server), keeper: k}
+	epoch := retention.Epoch{Policy: policyName, Start: time.Now().UnixMilli(), Length: 1000}
+	if !k.keeps(epoch) {
+		t.Fatal("another epoch is kept")
+	}
+	for _, name := range keyNames(epoch) {
+		if err := server.HSet(t.Context(), name, "id", "wrapped").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.copyKeys(t.Context(), epoch); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Del(t.Context(), keyNames(epoch)...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Destroy(t.Context(), epoch, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := keysLeft(t.Context(), server, epoch); left != 3 || err != nil {
+		t.Errorf("%d keys are left (%v), want 3", left, err)
+	}
+	if fields, err := node.Fetch(t.Context(), epoch, "public"); len(fields) > 0 || err != nil {
+		t.Errorf("the warden sees %d keys (%v)", len(fields), err)
 	}
 }
