@@ -45,6 +45,10 @@ type epochState struct {
 	judged   bool
 }
 
+// due is when an epoch that has keys must have ended: when the latest of them says, but
+// never after latest. A key can't put off by its own word that it is asked for.
+func (e *epochState) due(latest int64) int64 { return min(e.deadline, latest) }
+
 // outcome is a purged or never minted epoch.
 type outcome struct {
 	log      int

@@ -160,7 +160,7 @@ func (r *Result) Err() error {
 	}
 	more := ""
 	if n := len(r.Findings) - 1; n > 0 {
-		more = fmt.Sprintf(" (and %d more findings)", n)
+		more = fmt.Sprintf(" (and %d more)", n)
 	}
 	return errors.New(r.Findings[0].String() + more)
 }

@@ -48,7 +48,7 @@ func (t *trust) openLogs(folders []string) ([]*logCopy, error) {
 			return nil, fmt.Errorf("log in %s: there is no checkpoint, so this is no log or a truncated one", folder)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading a checkpoint: %w", err)
+			return nil, fmt.Errorf("log in %s: reading its checkpoint: %w", folder, err)
 		}
 		if l.head, err = t.open(text); err != nil {
 			return nil, fmt.Errorf("log in %s: %w", folder, err)

@@ -199,9 +199,9 @@ func (j *judge) rest(policy string, all []term) {
 			continue
 		}
 		for _, start := range sortedKeys(s.epochs) {
-			state := s.epochs[start]
-			if !state.judged && len(state.keys) > 0 && state.deadline+j.grace <= j.to {
-				j.epoch(retention.Epoch{Policy: policy, Start: start, Length: t.length()}, s, state.deadline, all)
+			state, latest := s.epochs[start], start+longest(all, t.length())
+			if !state.judged && len(state.keys) > 0 && state.due(latest)+j.grace <= j.to {
+				j.epoch(retention.Epoch{Policy: policy, Start: start, Length: t.length()}, s, latest, all)
 			}
 		}
 	}
@@ -215,23 +215,26 @@ func (j *judge) unexplained(terms map[string][]term) {
 		}
 		for _, start := range sortedKeys(s.epochs) {
 			state := s.epochs[start]
-			if len(state.keys) > 0 && state.deadline >= j.from && state.deadline+j.grace <= j.to {
-				j.find(Unexplained, retention.Epoch{Policy: key.policy, Start: start, Length: key.length}, state.deadline, 0)
+			due := state.due(start + retention.MaxWindow.Milliseconds())
+			if len(state.keys) > 0 && due >= j.from && due+j.grace <= j.to {
+				j.find(Unexplained, retention.Epoch{Policy: key.policy, Start: start, Length: key.length}, due, 0)
 			}
 		}
 	}
 	j.flush()
 }
 
-// epoch judges one epoch. Its deadline is its keys' own, else that of the terms.
+// epoch judges one epoch. Its deadline is its keys' own, but no later than any terms
+// allowed: else that of the terms.
 func (j *judge) epoch(e retention.Epoch, s *series, deadline int64, all []term) {
 	state := s.epochs[e.Start]
 	if state == nil {
 		state = &epochState{}
 	}
 	state.judged = true
+	latest := e.Start + longest(all, e.Length)
 	if len(state.keys) > 0 {
-		deadline = state.deadline
+		deadline = state.due(latest)
 	}
 	if deadline < j.from || deadline+j.grace > j.to {
 		return
@@ -263,7 +266,7 @@ func (j *judge) epoch(e retention.Epoch, s *series, deadline int64, all []term) 
 		j.policy.NeverMinted++
 		j.late(e, deadline, first.at)
 	}
-	j.consistency(e, state, outcomes, deadline, e.Start+longest(all, e.Length))
+	j.consistency(e, state, outcomes, deadline, latest)
 }
 
 // said is when the terms that applied at an instant were logged.

@@ -83,6 +83,22 @@ func TestCompleteness(t *testing.T) {
 			a.record(k)
 			a.live(20)
 		}, "outlives 1"},
+		"a key that is never due by its own account": {func(a *author) {
+			a.skip[2] = true
+			k := key(nth(policy.EpochAt(time.Now()), 2), 2)
+			k.Deadline = k.Deadline.AddDate(100, 0, 0)
+			a.record(k)
+			a.live(20)
+		}, "outlives 1, unpurged 1"},
+		"a key of no policy that is never due": {func(a *author) {
+			e := policy.EpochAt(time.Now())
+			e.Policy = "secret"
+			k := key(e, 1)
+			k.Deadline = k.Deadline.AddDate(100, 0, 0)
+			a.record(k)
+			a.live(20)
+			time.Sleep(retention.MaxWindow) // what lived when the log ended is missing by now
+		}, "missing 10, unexplained 1"},
 		"a key of no policy": {func(a *author) {
 			e := policy.EpochAt(time.Now())
 			e.Policy = "secret"

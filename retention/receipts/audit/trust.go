@@ -80,14 +80,21 @@ func (t *trust) addWitnesses(o Options) error {
 	return nil
 }
 
-// maxCheckpoint is more than a head with the cosignatures of many witnesses takes.
-const maxCheckpoint = 64 << 10
+// maxCheckpoint is more than a head with the cosignatures of many witnesses takes, and
+// checkpointLines what none is without: origin, size, root and an empty line, before the signatures.
+const (
+	maxCheckpoint   = 64 << 10
+	checkpointLines = 4
+)
 
 // open checks a signed head. Nothing of it is quoted before its signature holds.
 func (t *trust) open(text []byte) (*head, error) {
 	origin, _, _ := strings.Cut(string(text[:min(len(text), 512)]), "\n")
 	v := t.logs[origin]
-	if v == nil || len(text) > maxCheckpoint {
+	switch {
+	case len(text) > maxCheckpoint || strings.Count(string(text), "\n") < checkpointLines:
+		return nil, errors.New("damaged: this is no checkpoint")
+	case v == nil:
 		return nil, errors.New("wrong key: none of those given is this log's")
 	}
 	parsed, _, signed, err := formats.ParseCheckpoint(text, origin, v, t.witnesses...)
