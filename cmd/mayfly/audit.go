@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,8 +63,16 @@ func (f *auditFlags) verify() (*audit.Result, error) {
 	if o.To, err = readTime("--to", f.To, o.To); err != nil {
 		return nil, err
 	}
+	switch {
+	case o.From.After(o.To):
+		return nil, errors.New("--from: is after --to, so no deadline would be judged")
+	case o.Grace < 0:
+		return nil, errGrace
+	}
 	return audit.Verify(f.Logs, o)
 }
+
+var errGrace = errors.New("--grace: must not be negative")
 
 func readTime(flag, text string, otherwise time.Time) (time.Time, error) {
 	if text == "" {
@@ -151,13 +160,13 @@ func printAudit(w io.Writer, r *audit.Result) {
 	for _, l := range r.Logs {
 		fmt.Fprintf(w, "log %s: %d entries, whole and signed", l.Origin, l.Size)
 		if n := len(l.Consistent); n > 0 {
-			fmt.Fprintf(w, "; continues %d older checkpoints", n)
+			fmt.Fprintf(w, "; continues %s", output.Plural(n, "older checkpoint"))
 		}
 		if len(l.Witnesses) == 0 {
 			fmt.Fprintln(w, "; self-attested")
 			continue
 		}
-		fmt.Fprintf(w, "; the first %d entries cosigned by %d witnesses\n", l.WitnessedSize, len(l.Witnesses))
+		fmt.Fprintf(w, "; the first %d entries cosigned by %s\n", l.WitnessedSize, witnesses(len(l.Witnesses)))
 	}
 	for _, p := range r.Policies {
 		fmt.Fprintf(w, "policy %s: window %v, epochs of %v: %d came due, %d purged, %d never minted, %d missing, %d late",
@@ -184,6 +193,13 @@ func printAudit(w io.Writer, r *audit.Result) {
 	}
 }
 
+func witnesses(n int) string {
+	if n == 1 {
+		return "1 witness"
+	}
+	return fmt.Sprintf("%d witnesses", n)
+}
+
 // printHeld says what the purged epochs of a policy had held.
 func printHeld(w io.Writer, p *audit.PolicyResult) {
 	if p.Purged == 0 {
@@ -192,10 +208,10 @@ func printHeld(w io.Writer, p *audit.PolicyResult) {
 	fmt.Fprintf(w, "policy %s: its purged epochs had held %s; %s rejected, %s too late",
 		p.Name, output.Plural(int(p.Stored), "event"), output.Plural(int(p.Rejected), "message"), output.Plural(int(p.Expired), "event"))
 	if p.Uncounted > 0 {
-		fmt.Fprintf(w, "; %d epochs were not counted", p.Uncounted)
+		fmt.Fprintf(w, "; not counted: %s", output.Plural(int(p.Uncounted), "epoch"))
 	}
 	if p.Partial > 0 {
-		fmt.Fprintf(w, "; %d epochs may have held more", p.Partial)
+		fmt.Fprintf(w, "; may have held more: %s", output.Plural(int(p.Partial), "epoch"))
 	}
 	fmt.Fprintln(w)
 }
@@ -267,7 +283,7 @@ Example:
 
 // Run signs and prints.
 func (cmd *AuditRosterCmd) Run() error {
-	keys, err := readKeys("KEYS", cmd.Keys)
+	keys, err := readKeys("<keys>", cmd.Keys)
 	if err != nil {
 		return err
 	}

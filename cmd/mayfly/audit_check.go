@@ -66,6 +66,9 @@ func (cmd *AuditCheckCmd) run(ctx context.Context, out io.Writer) error {
 	case len(cmd.Log) == 0 || len(cmd.Key) == 0:
 		return errors.New("--log, --key: give the receipt logs and their verifier keys: without them nothing proves a purge")
 	}
+	if cmd.Grace < 0 {
+		return errGrace
+	}
 	if err := receipts.CheckCase(cmd.Case); err != nil {
 		return fmt.Errorf("--case: %w", err)
 	}

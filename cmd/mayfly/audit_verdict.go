@@ -20,7 +20,7 @@ type checkResult struct {
 	Committed  time.Time   `json:"committed,omitzero"` // by the log
 	Events     int         `json:"events"`
 	Live       int         `json:"live"`  // before their deadline, and found
-	Early      int         `json:"early"` // between the deadlines of the policies that may hold them
+	Early      int         `json:"early"` // at a deadline, or between those of the policies that may hold them
 	Gone       int         `json:"gone"`  // after their deadline, not found, and proved
 	Epochs     []audit.End `json:"epochs"`
 	Receipts   []string    `json:"receipts"` // of the look-ups
@@ -146,10 +146,10 @@ func (c *check) judgeEvent(number int, e *checkedEvent, ends []audit.End, earlie
 		}
 	case c.begun.After(latest.Add(c.grace)):
 		c.judgeGone(number, e)
-		c.judgeEnds(number, ends)
-		if len(c.result.Problems) == before {
+		if c.judgeEnds(number, ends) && len(c.result.Problems) == before {
 			c.result.Gone++
 		}
+		c.judgeEpochs(ends)
 	default:
 		c.result.Early++
 	}
@@ -196,12 +196,19 @@ func (c *check) judgeGone(number int, e *checkedEvent) {
 	}
 }
 
-// judgeEnds wants the end of every epoch that may have held the event, and of at
-// least one that it was purged.
-func (c *check) judgeEnds(number int, ends []audit.End) {
-	purged := false
+// judgeEnds wants the end of every epoch that may have held the event, late or not, and
+// of at least one that it was purged.
+func (c *check) judgeEnds(number int, ends []audit.End) bool {
+	open := slices.ContainsFunc(ends, func(e audit.End) bool { return e.Kind == "" })
+	if !open && !slices.ContainsFunc(ends, func(e audit.End) bool { return e.Kind == receipts.TypePurged }) {
+		c.problem(problemNotHeld, number, "")
+	}
+	return !open
+}
+
+// judgeEpochs names each epoch once that has no end, or a late one.
+func (c *check) judgeEpochs(ends []audit.End) {
 	for _, end := range ends {
-		purged = purged || end.Kind == receipts.TypePurged
 		if c.epochs[end.Epoch] {
 			continue
 		}
@@ -214,16 +221,13 @@ func (c *check) judgeEnds(number int, ends []audit.End) {
 			c.problem(problemLate, 0, end.Epoch)
 		}
 	}
-	if !purged && !slices.ContainsFunc(ends, func(e audit.End) bool { return e.Kind == "" }) {
-		c.problem(problemNotHeld, number, "")
-	}
 }
 
 // mostProblems bounds what is printed; JSON has everything.
 const mostProblems = 20
 
 func (r checkResult) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %d found before their deadline, %d gone, %d between the deadlines of several policies\n",
+	fmt.Fprintf(w, "%s: %d found before their deadline, %d gone, %d too early to judge\n",
 		output.Plural(r.Events, "planted connection"), r.Live, r.Gone, r.Early)
 	if !r.Committed.IsZero() {
 		fmt.Fprintf(w, "committed %s, in a signed log\n", r.Committed.UTC().Format(time.RFC3339))

@@ -75,13 +75,53 @@ func TestCheckJudges(t *testing.T) {
 	}
 }
 
+// Connections of one epoch share its end: all of them are gone when that is in the
+// logs, late or not, and none is before.
+func TestCheckCountsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		late time.Duration // of the purge; negative: none
+		gone int
+		want []string
+	}{
+		"in time":    {gone: 3},
+		"late":       {late: 5 * time.Second, gone: 3, want: []string{problemLate}},
+		"no end yet": {late: -1, want: []string{problemUnproved}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				plan := plantSome(t, time.Now(), 3)
+				c := newCheck(plan, logOf(t, plan, false, test.late, true), time.Second)
+				for _, e := range c.events {
+					answer := lookup.LineResult{Result: &lookup.Result{Complete: true, Purged: []lookup.Purged{{Policy: "web"}}}}
+					e.answers = []lookup.LineResult{answer, answer}
+				}
+				c.asked = time.Now()
+				c.judge()
+				var got []string
+				for _, p := range c.result.Problems {
+					got = append(got, p.Kind)
+				}
+				if c.result.Gone != test.gone || !slices.Equal(got, test.want) {
+					t.Errorf("%d are gone, want %d; problems %v, want %v", c.result.Gone, test.gone, got, test.want)
+				}
+			})
+		})
+	}
+}
+
 func plantOne(t *testing.T, at time.Time) *plant.Plan {
+	t.Helper()
+	return plantSome(t, at, 1)
+}
+
+func plantSome(t *testing.T, at time.Time, count int) *plant.Plan {
 	t.Helper()
 	f, err := form.New("user-########", []string{"192.0.2.0/24"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := plant.Draw(plant.Options{Seed: "s", Form: f, Count: 1, Start: at})
+	plan, err := plant.Draw(plant.Options{Seed: "s", Form: f, Count: count, Start: at})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +146,7 @@ func logOf(t *testing.T, plan *plant.Plan, live bool, late time.Duration, plante
 		&receipts.Key{Epoch: e, Deadline: deadline, ID: strings.Repeat("0", 16), Shards: 1},
 	}
 	if planted {
-		entries = append(entries, &receipts.Planted{ID: "A", Commitment: plan.Commitment, Count: 1})
+		entries = append(entries, &receipts.Planted{ID: "A", Commitment: plan.Commitment, Count: int64(len(plan.Events))})
 	}
 	if err := l.Record(t.Context(), entries...); err != nil {
 		t.Fatal(err)
