@@ -15,7 +15,7 @@ type Config struct {
 
 // DefaultConfig finds an event about a second after it was produced.
 func DefaultConfig() Config {
-	return Config{Linger: time.Second, Memory: 64 << 20, CommitDelay: 10 * time.Second, Skew: 5 * time.Second}
+	return Config{Linger: time.Second, Memory: 32 << 20, CommitDelay: 10 * time.Second, Skew: 5 * time.Second}
 }
 
 // Validate names the setting that is wrong.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"mayfly/retention"
+	"mayfly/retention/record"
 )
 
 // olderAndNewer writes events of an epoch that has gone by, and then of the present one.
@@ -95,7 +96,7 @@ func TestAnEpochWithoutKeyHoldsUpNoOther(t *testing.T) {
 				if n := look(l, func() int { return len(l.commits) }); n != 0 || r.Ready() == nil {
 					t.Errorf("%d commits past what waits; %v", n, r.Ready())
 				}
-				if n := testutil.ToFloat64(r.metrics.waiting); n < float64(20*recordSize) {
+				if n := testutil.ToFloat64(r.metrics.waiting); n < float64(20*record.RowSize) {
 					t.Errorf("%v bytes are accounted for with 20 events waiting", n)
 				}
 				want := map[string]int{resultStored: 50}

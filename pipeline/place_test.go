@@ -38,8 +38,11 @@ func places(t *testing.T, r *rig, records []kafkain.Record, appendTime bool, bat
 		}
 		s, _, _, held := l.harvest()
 		for _, batch := range s.batches {
-			for _, record := range batch.Records {
-				found[record.ID.Offset] = place{batch.Epoch, record.Time}
+			for _, rows := range batch.Rows {
+				for i := range rows.All() {
+					r := rows.Record(i)
+					found[r.ID.Offset] = place{batch.Epoch, r.Time}
+				}
 			}
 		}
 		s.erase()

@@ -48,9 +48,11 @@ func TestNothingWaitsInTheClearPastItsDeadline(t *testing.T) {
 		synctest.Wait()
 		n := 0
 		for _, b := range r.current.gathered {
-			for _, rec := range b.Records {
-				if rec.Address.IsValid() && !b.Epoch.Deadline(r.policy.Window).After(time.Now()) {
-					n++
+			for _, rows := range b.Rows {
+				for i := range rows.All() {
+					if rows.Record(i).Address.IsValid() && !b.Epoch.Deadline(r.policy.Window).After(time.Now()) {
+						n++
+					}
 				}
 			}
 		}
@@ -96,15 +98,16 @@ func TestWipeErasesWhatIsDue(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_763_775_000, 0)
 	batch := func(deadline time.Time) store.Batch {
-		return store.Batch{Deadline: deadline, Records: []record.Record{{Account: "ada"}}}
+		return store.Batch{Deadline: deadline, Rows: record.RowsOf([]record.Record{{Account: "ada"}})}
 	}
 	both := func() []store.Batch { return []store.Batch{batch(now), batch(now.Add(time.Second))} }
 	waiting := &lane{slab: &slab{batches: both()}}
 	g := &generation{gathered: both(), lanes: map[kafkain.Partition]*lane{{}: waiting}}
 	g.wipe(now)
 	for place, batches := range map[string][]store.Batch{"gathered": g.gathered, "lane": waiting.slab.batches} {
-		if batches[0].Records[0].Account != "" || batches[1].Records[0].Account != "ada" {
-			t.Errorf("%s: the due record is %q, the living one %q", place, batches[0].Records[0].Account, batches[1].Records[0].Account)
+		due, living := batches[0].Rows[0].Record(0), batches[1].Rows[0].Record(0)
+		if due.Account != "" || living.Account != "ada" {
+			t.Errorf("%s: the due record is %q, the living one %q", place, due.Account, living.Account)
 		}
 	}
 }

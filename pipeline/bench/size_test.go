@@ -62,7 +62,7 @@ func bytesPerRecord(records []record.Record) (rows, mentions float64) {
 	var e record.Encoder
 	for shard := range shards {
 		if len(byAddress[shard]) > 0 {
-			rows += float64(len(e.AppendRows(nil, byAddress[shard])))
+			rows += float64(len(e.AppendRecords(nil, byAddress[shard])))
 		}
 		if len(byAccount[shard]) > 0 {
 			mentions += float64(len(e.AppendMentions(nil, byAccount[shard])))
@@ -105,7 +105,7 @@ func BenchmarkColumns(b *testing.B) {
 							column.blank(&copied, i)
 							same[i] = &copied
 						}
-						size += len(e.AppendRows(nil, same))
+						size += len(e.AppendRecords(nil, same))
 					}
 					b.ReportMetric(all-float64(size)/float64(len(records)), column.name+"-B")
 				}

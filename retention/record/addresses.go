@@ -17,27 +17,24 @@ import (
 //
 // An event of the reference workload takes 5.2 bytes instead of 8.3.
 
-func (e *Encoder) appendAddresses(dst []byte, rows []*Record) []byte {
+func (e *Encoder) appendAddresses(dst []byte, rows []row) []byte {
 	families := resize(&e.present, len(rows))
 	e.heads4, e.heads6, e.tails = e.heads4[:0], e.heads6[:0], e.tails[:0]
-	for i, r := range rows {
-		ip := r.Address.Reveal()
-		if families[i] = 0; ip.Is4() {
-			four := ip.As4()
-			e.heads4 = append(e.heads4, uint64(binary.BigEndian.Uint32(four[:])>>8))
+	for i := range rows {
+		r := &rows[i]
+		if families[i] = 0; r.flags&hasIPv4 != 0 {
+			e.heads4 = append(e.heads4, uint64(binary.BigEndian.Uint32(r.address[12:])>>8))
 			continue
 		}
 		families[i] = 1
-		sixteen := ip.As16()
-		e.heads6 = append(e.heads6, uint64(binary.BigEndian.Uint32(sixteen[:])))
-		e.tails = append(e.tails, sixteen[4:]...)
+		e.heads6 = append(e.heads6, uint64(binary.BigEndian.Uint32(r.address[:])))
+		e.tails = append(e.tails, r.address[4:]...)
 	}
 	dst = appendInts(dst, families)
 	dst = e.appendFew(dst, e.heads4)
-	for i, r := range rows {
+	for i := range rows {
 		if families[i] == 0 {
-			four := r.Address.Reveal().As4()
-			dst = append(dst, four[3])
+			dst = append(dst, rows[i].address[15])
 		}
 	}
 	dst = e.appendFew(dst, e.heads6)

@@ -6,21 +6,26 @@ import "testing"
 // AllocsPerRun counts those of the whole process.
 func TestEncodersDoNotAllocate(t *testing.T) {
 	records := randomRecords(1, 300)
-	rows := make([]*Record, len(records))
+	rows := RowsOf(records)
+	var places []Place
 	mentions := make([]Mention, len(records))
+	for n, of := range rows {
+		for i := range of.All() {
+			places = append(places, PlaceOf(n, i))
+		}
+	}
 	for i := range records {
-		rows[i] = &records[i]
 		mentions[i] = Mention{Subject: uint32(i) * 0x9e3779b1, Shard: uint32(i % 450)}
 	}
 	var e Encoder
 	dst := make([]byte, 0, 1<<20)
 	if n := testing.AllocsPerRun(100, func() {
-		e.AppendRows(dst, rows)
+		e.AppendRows(dst, rows, places)
 		e.AppendMentions(dst, mentions)
 	}); n > 1 { // the bits that say where values differ
 		t.Errorf("%v allocations for 300 records", n)
 	}
-	payload := e.AppendRows(nil, rows)
+	payload := e.AppendRows(nil, rows, places)
 	s := Selection{Account: "nobody"}
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := s.Append(nil, payload); err != nil {

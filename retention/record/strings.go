@@ -46,14 +46,45 @@ const (
 	maxValues = 255
 )
 
-// dictionary finds the values that a column had before: a hash table with a
-// random seed and factors, so that nobody can choose values that collide. Go's map
-// took 0.2 µs an event.
-type dictionary struct {
+// index finds values of a list of at most maxValues: a hash table with a random seed
+// and factors, so that nobody can choose values that collide. Go's map took 0.2 µs an event.
+type index struct {
 	seed    maphash.Seed              // of long values
 	factors [3]uint64                 // of values of up to 16 bytes: three products instead of a call
 	slots   [2 * (maxValues + 1)]byte // number of the value, counting from 1; 0: none
-	// Where values lie that were found before: who writes a slab has each word of it
+}
+
+func newIndex() index {
+	return index{seed: maphash.MakeSeed(), factors: [3]uint64{randomFactor(), randomFactor(), randomFactor()}}
+}
+
+// find gives the number of a value, or 0 and the slot where its number belongs.
+func (x *index) find(values []string, value string) (slot uint64, number byte) {
+	for slot = x.slot(value); x.slots[slot] != 0; slot = (slot + 1) % uint64(len(x.slots)) {
+		if number = x.slots[slot]; values[number-1] == value {
+			return slot, number
+		}
+	}
+	return slot, 0
+}
+
+// slot is where to look for a value first.
+func (x *index) slot(value string) uint64 {
+	n := len(value)
+	if n > 16 {
+		return maphash.String(x.seed, value) % uint64(len(x.slots))
+	}
+	low, high := word(value, 0), uint64(0)
+	if n > 8 {
+		high = word(value, n-8)
+	}
+	return (low*x.factors[0] ^ high*x.factors[1] ^ uint64(n)*x.factors[2]) >> (64 - 9)
+}
+
+// dictionary finds the values that a column had before.
+type dictionary struct {
+	index
+	// Where values lie that were found before: the rows of a partition have each word
 	// once, and the address tells as much as the text, which is further away.
 	near [64]place
 }
@@ -69,25 +100,12 @@ func (d *dictionary) place(value string) *place {
 	return &d.near[uintptr(unsafe.Pointer(at))*0x9e3779b1>>8%uintptr(len(d.near))]
 }
 
-// slot is where to look for a value first.
-func (d *dictionary) slot(value string) uint64 {
-	n := len(value)
-	if n > 16 {
-		return maphash.String(d.seed, value) % uint64(len(d.slots))
-	}
-	low, high := word(value, 0), uint64(0)
-	if n > 8 {
-		high = word(value, n-8)
-	}
-	return (low*d.factors[0] ^ high*d.factors[1] ^ uint64(n)*d.factors[2]) >> (64 - 9)
-}
-
 // buildDictionary fills e.values, and e.numbers with each row's, or reports that
 // a dictionary would not pay: more than 255 values, more than half as many as
 // rows, or more than fifteen of sixteen where it begins.
 func (e *Encoder) buildDictionary(column []string) bool {
 	if e.dictionary == nil {
-		e.dictionary = &dictionary{seed: maphash.MakeSeed(), factors: [3]uint64{randomFactor(), randomFactor(), randomFactor()}}
+		e.dictionary = &dictionary{index: newIndex()}
 	}
 	d := e.dictionary
 	clear(d.slots[:])
@@ -101,18 +119,16 @@ func (e *Encoder) buildDictionary(column []string) bool {
 		}
 		near := d.place(value)
 		if near.text != unsafe.StringData(value) || near.length != len(value)+1 {
-			slot := d.slot(value)
-			for d.slots[slot] != 0 && e.values[d.slots[slot]-1] != value {
-				slot = (slot + 1) % uint64(len(d.slots))
-			}
-			if d.slots[slot] == 0 {
+			slot, number := d.find(e.values, value)
+			if number == 0 {
 				if len(e.values) == most {
 					return false
 				}
 				e.values = append(e.values, value)
-				d.slots[slot] = byte(len(e.values))
+				number = byte(len(e.values))
+				d.slots[slot] = number
 			}
-			*near = place{unsafe.StringData(value), len(value) + 1, uint64(d.slots[slot] - 1)}
+			*near = place{unsafe.StringData(value), len(value) + 1, uint64(number - 1)}
 		}
 		numbers[i] = near.number
 	}

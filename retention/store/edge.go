@@ -47,8 +47,8 @@ func (e *Edge) Seal(dst []byte, records []record.Record) []byte {
 	all := &epochBatches{epoch: e.key.Epoch, batches: []Batch{{Records: records}}, records: len(records)}
 	e.plan.make(e.layout, all)
 	for shard := range e.key.Shards {
-		if rows := e.plan.rowsOf(shard); len(rows) > 0 {
-			e.payload = e.encoder.AppendRows(e.payload[:0], rows)
+		if places := e.plan.rowsOf(shard); len(places) > 0 {
+			e.payload = e.encoder.AppendRows(e.payload[:0], e.plan.rows, places)
 			batch.Frames = append(batch.Frames, e.writer.Seal(seal.ByAddress.AtEdge(), shard, e.payload))
 		}
 	}
@@ -74,7 +74,11 @@ func (b *Batch) Events() int {
 	if b.Edge != nil {
 		return b.Edge.Events
 	}
-	return len(b.Records)
+	n := len(b.Records)
+	for _, rows := range b.Rows {
+		n += rows.Len()
+	}
+	return n
 }
 
 // living gives the batches with events that are not due, and erases the others.

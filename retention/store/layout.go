@@ -43,7 +43,7 @@ func (l layout) account(subject []byte) (shard, name uint32) {
 	return uint32(hash >> 32 * l.shards >> 32), uint32(hash)
 }
 
-func appendGroup(dst []byte, ip netip.Addr) []byte {
+func appendGroupOf(dst []byte, ip netip.Addr) []byte {
 	if ip.Is4() {
 		four := ip.As4()
 		return append(dst, four[:groupBits4/8]...)
@@ -70,7 +70,7 @@ func (l layout) shardsOf(q Query) (seal.View, []uint32) {
 		return seal.ByAddress, shards
 	}
 	seen := map[uint32]bool{}
-	group := appendGroup(nil, q.Prefix.Masked().Addr())
+	group := appendGroupOf(nil, q.Prefix.Masked().Addr())
 	for range groups {
 		if s := l.shard(group); !seen[s] {
 			seen[s] = true

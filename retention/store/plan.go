@@ -7,13 +7,15 @@ import (
 )
 
 // plan sorts what an epoch's records become by shard, keeping their order (a
-// counting sort): for the address view pointers to them, as a record is 200
-// bytes, and for the account view where they are.
+// counting sort): for the address view their places, and for the account view
+// the shards that they are in.
 type plan struct {
 	addressShards, accountShards []uint32 // of each record
 	subjects                     []uint32 // what each record's account is called in mentions
 	byAddress, byAccount         buckets
-	rows                         []*record.Record
+	rows                         []*record.Rows // of all batches
+	own                          []*record.Rows // those of them that are copies
+	places                       []record.Place
 	mentions                     []record.Mention
 	scratch                      []byte
 }
@@ -49,37 +51,50 @@ func (b *buckets) bounds(shard uint32) (from, to uint32) {
 }
 
 func (p *plan) make(l layout, e *epochBatches) {
+	for i := range e.batches {
+		b := &e.batches[i]
+		copies := record.RowsOf(b.Records)
+		p.own = append(p.own, copies...)
+		p.rows = append(append(p.rows, copies...), b.Rows...)
+	}
 	p.addressShards, p.accountShards = resize(p.addressShards, e.records), resize(p.accountShards, e.records)
 	p.subjects = resize(p.subjects, e.records)
-	p.rows, p.mentions = resize(p.rows, e.records), resize(p.mentions, e.records)
+	p.places, p.mentions = resize(p.places, e.records), resize(p.mentions, e.records)
 	i := 0
-	for _, b := range e.batches {
-		for j := range b.Records {
-			r := &b.Records[j]
-			p.scratch = appendGroup(p.scratch[:0], r.Address.Reveal())
+	for _, rows := range p.rows {
+		for j := range rows.All() {
+			p.scratch = appendGroup(p.scratch[:0], rows, j)
 			p.addressShards[i] = l.shard(p.scratch)
-			p.scratch = append(p.scratch[:0], r.Account...)
-			p.accountShards[i], p.subjects[i] = l.account(p.scratch)
+			p.accountShards[i], p.subjects[i] = l.account(rows.Account(j))
 			i++
 		}
 	}
 	p.byAddress.prepare(l.shards, p.addressShards)
 	p.byAccount.prepare(l.shards, p.accountShards)
 	i = 0
-	for _, b := range e.batches {
-		for j := range b.Records {
+	for n, rows := range p.rows {
+		for j := range rows.All() {
 			shard := p.addressShards[i]
-			p.rows[p.byAddress.next(shard)] = &b.Records[j]
+			p.places[p.byAddress.next(shard)] = record.PlaceOf(n, j)
 			p.mentions[p.byAccount.next(p.accountShards[i])] = record.Mention{Subject: p.subjects[i], Shard: shard}
 			i++
 		}
 	}
 }
 
-// rowsOf lists the records of a shard of the address view in their order.
-func (p *plan) rowsOf(shard uint32) []*record.Record {
+// appendGroup is appendGroupOf a record's address.
+func appendGroup(dst []byte, rows *record.Rows, i int) []byte {
+	raw, is4 := rows.Reveal(i)
+	if is4 {
+		return append(dst, raw[12:12+groupBits4/8]...)
+	}
+	return append(dst, raw[:groupBits6/8]...)
+}
+
+// rowsOf lists where the records of a shard of the address view are, in their order.
+func (p *plan) rowsOf(shard uint32) []record.Place {
 	from, to := p.byAddress.bounds(shard)
-	return p.rows[from:to]
+	return p.places[from:to]
 }
 
 // mentionsOf lists what a shard of the account view is to hold.
@@ -90,7 +105,12 @@ func (p *plan) mentionsOf(shard uint32) []record.Mention {
 
 // forget lets go of the records.
 func (p *plan) forget() {
+	for _, rows := range p.own {
+		rows.Release()
+	}
 	clear(p.rows)
+	clear(p.own)
+	p.rows, p.own = p.rows[:0], p.own[:0]
 	clear(p.mentions)
 	clear(p.subjects)
 	clear(p.scratch[:cap(p.scratch)])

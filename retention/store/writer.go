@@ -28,7 +28,8 @@ type Batch struct {
 	// batch is expired, whatever the keyring says.
 	Deadline time.Time
 	Records  []record.Record
-	Edge     *EdgeBatch // instead of Records: what came from Kafka sealed already
+	Rows     []*record.Rows // more of them, as ingest has them
+	Edge     *EdgeBatch     // instead of both: what came from Kafka sealed already
 	wiped    bool
 }
 
@@ -38,6 +39,9 @@ type Batch struct {
 func (b *Batch) Wipe(now time.Time) bool {
 	if !now.Before(b.Deadline) {
 		clear(b.Records)
+		for _, rows := range b.Rows {
+			rows.Wipe()
+		}
 		b.wiped = true
 	}
 	return b.wiped
@@ -206,7 +210,7 @@ func groupByEpoch(batches []Batch) []*epochBatches {
 			groups = append(groups, g)
 		}
 		g.batches = append(g.batches, b)
-		g.records += len(b.Records)
+		g.records += b.Events()
 	}
 	return groups
 }
@@ -319,8 +323,8 @@ func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
 	g := sealedGroup{sealer: s, deadline: earlier(s.key.Deadline, e.batches[0].Deadline), records: e.records}
 	w.plan.make(s.layout, e)
 	for shard := range s.key.Shards {
-		for rows := range slices.Chunk(w.plan.rowsOf(shard), frameRecords) {
-			w.payload = w.encoder.AppendRows(w.payload[:0], rows)
+		for places := range slices.Chunk(w.plan.rowsOf(shard), frameRecords) {
+			w.payload = w.encoder.AppendRows(w.payload[:0], w.plan.rows, places)
 			g.frames = append(g.frames, s.Seal(seal.ByAddress, shard, w.payload))
 		}
 	}
@@ -330,14 +334,14 @@ func (w *Writer) seal(s *sealer, e *epochBatches) sealedGroup {
 			g.frames = append(g.frames, s.Seal(seal.ByAccount, shard, w.payload))
 		}
 	}
-	w.plan.forget()
-	s.records += uint64(e.records)
-	for _, b := range e.batches {
-		for i := range b.Records {
-			id := &b.Records[i].ID
+	for _, rows := range w.plan.rows {
+		for i := range rows.All() {
+			id := rows.ID(i)
 			w.reading.Stored(e.epoch, g.deadline, tally.Source{Topic: id.Topic, Partition: id.Partition}, id.Offset, 1)
 		}
 	}
+	w.plan.forget()
+	s.records += uint64(e.records)
 	g.manifest = w.manifest(s)
 	clear(w.payload[:cap(w.payload)])
 	return g
