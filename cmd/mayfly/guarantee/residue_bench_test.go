@@ -20,15 +20,19 @@ import (
 	"mayfly/retention/redisconn/redistest"
 )
 
-// benchEvents all carry the canary's address.
-const benchEvents = 20_000
+// All events carry the canary's address; those of a relay come besides, through Mayfly alone.
+const (
+	benchEvents   = 20_000
+	benchAtRelay  = 2_000
+	benchRequests = 20 // to the relay
+)
 
 // leftovers are the copies of one contender's canary, by where they are left.
 type leftovers map[string]string
 
 var places = []string{
 	"keys", "server's memory", "append-only file", "snapshot (RDB)", "replica's files", "replica's memory", "slow log",
-	"logs", "receipts and configuration", "memory of ingest", "memory of warden", "memory of desk", "keys and wraps that open something",
+	"logs", "receipts and configuration", "memory of relay", "memory of ingest", "memory of compact", "memory of warden", "memory of desk", "keys and wraps that open something",
 }
 
 // BenchmarkResidue writes the same events with SET … EX and through Mayfly, waits until every key has
@@ -176,6 +180,7 @@ func benchSealed(t testing.TB, kafka *kafkatest.Cluster, c canary) leftovers {
 	const topic = "residue"
 	kafka.CreateTopic(t, topic, 1, map[string]string{"retention.ms": "4000", "segment.ms": "2000", "message.timestamp.type": "LogAppendTime"})
 	s := newSystem(t, kafka, map[string]any{"name": "bench", "window": arrivalWindow.String(), "epoch": epochLength.String(), "basis": "test"})
+	s.section("kafka")["topics"] = []string{topic}
 	replica := benchServers(t, s.data)
 	warden, desk := s.start(t, "warden"), s.start(t, "desk")
 	warden.awaitReady(t)
@@ -194,7 +199,22 @@ func benchSealed(t testing.TB, kafka *kafkatest.Cluster, c canary) leftovers {
 	stolen.steal(t, s.keys[0].Client(t), "bench")
 	stolen.steal(t, s.data.Client(t), "bench")
 	stolen.mustRead(t, s, c.account)
+	relay := s.relay(t)
+	for range benchRequests {
+		events := make([]connection, benchAtRelay/benchRequests)
+		for i := range events {
+			events[i] = connects(time.Now(), c.account, c.ip)
+		}
+		relay.send(t, events...)
+	}
+	stolen.stealTopic(t, kafka, topic)
+	stolen.steal(t, s.keys[0].Client(t), "bench")
 	keys := stolen.rawKeys(t, stolen.opens(t, s))
+	compact := s.compact(t)
+	eventually(t, "all is compacted", func() bool { return compact.metric("mayfly_compact_events_total") >= benchEvents+benchAtRelay })
+	for _, request := range everyWay(c.account, c.ip, time.Now()) {
+		desk.look(t, request)
+	}
 	before, err := c.needles.Files(kafka.Folder())
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +225,7 @@ func benchSealed(t testing.TB, kafka *kafkatest.Cluster, c canary) leftovers {
 	left.measure(t, c, s.data, replica)
 	left["keys"] = fmt.Sprint(len(due(t, s.clients(t), "bench", arrivalWindow)))
 	open, logs := len(stolen.opens(t, s)), 0
-	for role, p := range map[string]*process{"ingest": ingest, "warden": warden, "desk": desk} {
+	for role, p := range map[string]*process{"relay": relay, "ingest": ingest, "compact": compact, "warden": warden, "desk": desk} {
 		n, err := c.needles.Memory(p.command.Process.Pid)
 		if err != nil {
 			t.Fatal(err)

@@ -57,6 +57,11 @@ func (l *loot) rawKeys(t testing.TB, all opened) (keys residue.Needles) {
 					keys = append(keys, frameKey(t, f, raw, l.wrap(f)))
 				}
 			}
+			for i := range l.batches {
+				if b := &l.batches[i]; b.Epoch == epoch && b.Key == id {
+					keys = append(keys, frameKey(t, &b.Frames[0], raw, b.Wrap.Encapsulated))
+				}
+			}
 		}
 	}
 	return keys
@@ -95,7 +100,8 @@ func (p *process) leftOf(c canary) (n int, err error) {
 // 12: after the deadline no copy of the address, and no key that opens one, is left in files, logs,
 // memory or backlog of any server, nor in what Mayfly writes, nor in its memory.
 // Mutant: the address in a log line, with it in a receipt, with a key-encryption key that stands
-// still, and with each kind of memory not erased: what is freed, what is read, what is answered.
+// still, and with each kind of memory not erased: what is freed, what is read, by whom, what is sorted,
+// what is answered.
 func nothingIsLeft(t *testing.T, l *lab) {
 	c := newCanary("12")
 	s := ownSystem(t, l, arrivalWindow)
@@ -112,9 +118,6 @@ func nothingIsLeft(t *testing.T, l *lab) {
 			produceIn(t, l.kafka, name, codec, connects(begun, c.account, c.ip))
 		}
 	}
-	for _, request := range everyWay(c.account, c.ip, begun) {
-		desk.awaitFound(t, request, 50)
-	}
 	for _, server := range servers[:2] {
 		if err := server.Client(t).Save(t.Context()).Err(); err != nil {
 			t.Fatal(err)
@@ -127,7 +130,25 @@ func nothingIsLeft(t *testing.T, l *lab) {
 	if n, err := c.needles.Files(l.kafka.Folder()); n == 0 || err != nil {
 		t.Fatalf("the topic has no copy even now, so the case proves nothing: %v", err)
 	}
+	relay := s.relay(t)
+	for range 10 {
+		relay.send(t, connects(begun, c.account, c.ip))
+	}
+	desk.awaitFound(t, byIP(c.ip), 60)
+	stolen.stealTopic(t, l.kafka, name)
+	stolen.steal(t, s.keys[0].Client(t), "g12")
 	keys := stolen.rawKeys(t, stolen.opens(t, s))
+	compact := s.compact(t)
+	eventually(t, "all is compacted", func() bool { return compact.metric("mayfly_compact_events_total") >= 60 })
+	for _, request := range everyWay(c.account, c.ip, begun) {
+		desk.awaitFound(t, request, 60)
+	}
+	roles := map[string]*process{"relay": relay, "ingest": ingest, "compact": compact, "warden": warden, "desk": desk}
+	for _, role := range []string{"relay", "ingest", "compact", "desk"} { // a warden opens nothing
+		if n, err := keys.Memory(roles[role].command.Process.Pid); n == 0 || err != nil {
+			t.Fatalf("%s has no key even now, so the case proves nothing: %v", role, err)
+		}
+	}
 
 	sleepUntil(time.Now().Truncate(epochLength).Add(arrivalWindow))
 	s.mustHoldNothingDue(t, "g12", arrivalWindow)
@@ -141,19 +162,19 @@ func nothingIsLeft(t *testing.T, l *lab) {
 		}
 		n, err := needles.Files(s.folder)
 		none(t, "receipts, configuration and the key-encryption key's file", n, err)
-		for role, p := range map[string]*process{"ingest": ingest, "warden": warden, "desk": desk} {
+		for role, p := range roles {
 			_, page := p.get("/metrics")
 			none(t, "the metrics of "+role, needles.Text(page), nil)
 		}
 	}
-	for role, p := range map[string]*process{"ingest": ingest, "warden": warden, "desk": desk} {
+	for role, p := range roles {
 		n, err := keys.Memory(p.command.Process.Pid)
 		none(t, "the memory of "+role+" (keys)", n, err)
 		n, err = p.leftOf(c)
 		none(t, "the memory of "+role, n, err)
 	}
 	l.kafkaForgets(t, name, c)
-	for role, p := range map[string]*process{"ingest": ingest, "warden": warden, "desk": desk} {
+	for role, p := range roles {
 		p.signal(t, syscall.SIGQUIT) // it ends with a trace of everything that it does
 		<-p.exited
 		none(t, "the log and the trace of "+role, c.needles.Text(p.log.String()), nil)

@@ -3,6 +3,7 @@ package guarantee
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -61,6 +62,22 @@ func (s *system) ingest(t testing.TB, topic, group string) *process {
 		kafka := config["kafka"].(map[string]any)
 		kafka["topics"], kafka["group"] = []string{topic}, topic+"-"+group
 	}).start(t, "ingest")
+}
+
+// compact makes epochs cold a second after their end, however short their window is.
+func (s *system) compact(t testing.TB) *process {
+	t.Helper()
+	return s.with(func(config map[string]any) {
+		config["compact"] = map[string]any{"grace": "1s", "every": "100ms", "min_window": "0s"}
+	}).start(t, "compact")
+}
+
+// relay seals what it is sent, for the system's topic.
+func (s *system) relay(t testing.TB) *process {
+	t.Helper()
+	return s.with(func(config map[string]any) {
+		config["relay"] = map[string]any{"listen": "127.0.0.1:0", "batch": map[string]any{"linger": "20ms"}}
+	}).start(t, "relay")
 }
 
 // policyOf is the policy and the case's part of names: "07_replay" gives "g07".
@@ -208,7 +225,7 @@ func (s *system) mayfly(t testing.TB, args ...string) *exec.Cmd {
 	return command
 }
 
-var listens = regexp.MustCompile(`(?:desk listens|metrics and health listen)","address":"([^"]+)"`)
+var listens = regexp.MustCompile(`(?:desk listens|metrics and health listen|relay listens)","address":"([^"]+)"`)
 
 // start starts a role and waits until it answers to HTTP.
 func (s *system) start(t testing.TB, role string) *process {
@@ -300,6 +317,25 @@ func (p *process) get(path string) (int, string) {
 		return 0, ""
 	}
 	return response.StatusCode, string(body)
+}
+
+// send hands events to the relay until Kafka has them.
+func (p *process) send(t testing.TB, events ...connection) {
+	t.Helper()
+	var body bytes.Buffer
+	for _, e := range events {
+		if err := json.NewEncoder(&body).Encode(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	response, err := http.Post(p.url+"/v1/events", "application/x-ndjson", &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(response.Body) // else the connection would not be kept
+	if err := errors.Join(err, response.Body.Close()); err != nil || response.StatusCode != http.StatusAccepted {
+		t.Fatalf("the relay answers %d %s, %v", response.StatusCode, answer, err)
+	}
 }
 
 // metric sums the series whose name and labels begin with prefix.

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention"
 	"mayfly/retention/keyring"
 	"mayfly/retention/record"
@@ -21,8 +23,9 @@ import (
 // their files and their backups. To be of use to him after the deadline it takes a key
 // that still opens it.
 type loot struct {
-	copies []keyring.Copy
-	frames []seal.Frame // by address
+	copies  []keyring.Copy
+	frames  []seal.Frame // by address
+	batches []seal.Batch // sealed before Kafka
 }
 
 // steal copies what a server holds of a policy; of the keyring's nodes one will do.
@@ -48,6 +51,32 @@ func (l *loot) steal(t testing.TB, client *redis.Client, policy string) {
 				l.frames = append(l.frames, frame)
 			}
 		}
+	}
+}
+
+// stealTopic copies the sealed batches that a topic of one partition has.
+func (l *loot) stealTopic(t testing.TB, kafka *kafkatest.Cluster, topic string) {
+	t.Helper()
+	ends, err := kafka.Admin(t).ListEndOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, _ := ends.Lookup(topic, 0)
+	client := kafka.Client(t, kgo.ConsumeTopics(topic))
+	for next := int64(0); next < end.Offset; {
+		fetches := client.PollFetches(t.Context())
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			next = r.Offset + 1
+			if batch, err := seal.ParseBatch(r.Value); err == nil {
+				l.batches = append(l.batches, batch)
+			}
+		})
+	}
+	if len(l.batches) == 0 {
+		t.Fatal("the topic has no sealed batch: the case proves nothing")
 	}
 }
 
