@@ -141,6 +141,7 @@ func (g *generation) give(bytes int64) {
 // however long the keyring or the store are away. What has no key is held again.
 func (g *generation) flush() error {
 	began := time.Now()
+	secret.GrowStack()
 	reached := make(map[kafkain.Partition]int64, len(g.lanes))
 	reads := make([]tally.Read, 0, len(g.lanes))
 	taken, bytes := []*slab{g.held.slab}, g.held.bytes

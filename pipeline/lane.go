@@ -57,6 +57,7 @@ func newLane(i *Ingest, p kafkain.Partition, start int64, wake chan<- struct{}) 
 // handle takes a batch into the slab. It waits while the memory is full.
 func (l *lane) handle(ctx context.Context, b *kafkain.Batch) error {
 	now := time.Now().UnixMilli()
+	secret.GrowStack()
 	clear(l.counts)
 	l.mu.Lock()
 	before := l.slab.bytes

@@ -13,6 +13,7 @@ import (
 	"mayfly/retention"
 	"mayfly/retention/keyring"
 	"mayfly/retention/record"
+	"mayfly/retention/secret"
 	"mayfly/retention/store"
 )
 
@@ -26,6 +27,7 @@ const lingering = 5 * time.Second
 // Run seals and sends until ctx ends, then what it still has. Its error says that
 // events were given up.
 func (s *Sealer) Run(ctx context.Context) error {
+	secret.GrowStack()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx)) // what is under way is finished
 	defer cancel()
 	tick := time.NewTicker(max(s.config.Linger/4, time.Millisecond))
@@ -149,6 +151,7 @@ func (s *Sealer) send(ctx context.Context, b *batch, with *sealing) {
 		}
 	}
 	b.erase()
+	secret.WipeStack()
 	s.metrics.seal.Observe(time.Since(began).Seconds())
 	b.unsent.Store(int32(len(messages))) //nolint:gosec // at most one per event
 	for _, m := range messages {

@@ -78,7 +78,8 @@ func (l *lines) read(ctx context.Context, conn net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
-	log, ok := notHTTP(secret.Conn{Conn: conn})
+	secret.GrowStack()
+	log, ok := notHTTP(wiping{secret.Conn{Conn: conn}})
 	if !ok {
 		l.deps.Log.Warn("a sender of lines speaks HTTP, as a web page can, and was cut off")
 		return
@@ -94,6 +95,14 @@ func (l *lines) read(ctx context.Context, conn net.Conn) {
 	if err != nil && ctx.Err() == nil {
 		l.deps.Log.Info("a sender of lines has ended badly") // what the error says may come from the lines
 	}
+}
+
+// wiping leaves nothing on the stack of who waits for the next lines.
+type wiping struct{ io.Reader }
+
+func (w wiping) Read(p []byte) (int, error) {
+	secret.WipeStack()
+	return w.Reader.Read(p)
 }
 
 // notHTTP looks at the first bytes of a sender. A web page may send a POST of any text

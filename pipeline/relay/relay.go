@@ -114,6 +114,7 @@ func (r *Relay) serve(ctx context.Context, listener net.Listener) error {
 func (r *Relay) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, request *http.Request) {
+		secret.GrowStack()
 		r.serveEvents(w, request)
 		secret.WipeStack()
 	})

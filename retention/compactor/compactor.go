@@ -76,6 +76,7 @@ func New(config Config, d Dependencies) (*Compactor, error) {
 
 // Run compacts until ctx ends.
 func (c *Compactor) Run(ctx context.Context) error {
+	secret.GrowStack()
 	for ctx.Err() == nil {
 		err := c.round(ctx)
 		if ctx.Err() == nil {

@@ -21,11 +21,6 @@ func Overwrites() (does bool) {
 	return does
 }
 
-// WipeStack erases what calls that have returned left on this goroutine's stack, in a build
-// that Erases. A goroutine that waits, or has ended, otherwise keeps it for as long as nothing
-// else runs there. Unlike Do it makes no allocation dearer.
-func WipeStack() { Do(func() {}) }
-
 // Scrub has freed what nothing refers to any more, and what pools (sync.Pool) keep for the
 // next user: that takes two collections. Where Overwrites holds nothing of it is left. Any
 // other build only gives whole free pages back to the system, from which they come back

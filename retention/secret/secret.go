@@ -20,7 +20,7 @@
 //   - a buffer that lives on is cleared by its owner when he is done with what is in it,
 //     or comes from a sync.Pool and is cleared or filled anew by each user;
 //   - connections that bring them are a Conn;
-//   - a goroutine that lives on calls WipeStack when it has handled some;
+//   - a goroutine calls GrowStack before it handles any, and WipeStack when it has;
 //   - everything else is left to the collector, which overwrites what it frees
 //     (Overwrites), and to Scrub, which every process calls at each deadline.
 package secret

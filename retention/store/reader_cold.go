@@ -78,6 +78,7 @@ func side(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range n {
 		g.Go(func() error {
+			secret.GrowStack()
 			defer secret.WipeStack()
 			return do(ctx, i)
 		})
