@@ -1,6 +1,7 @@
 package cold
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -45,34 +46,35 @@ func (w *bitWriter) numbers(values []uint64) {
 	if len(values) == 0 {
 		return
 	}
-	base, top := slices.Min(values), slices.Max(values)
+	base, top := values[0], values[0]
+	for _, v := range values {
+		base, top = min(base, v), max(top, v)
+	}
+	if base == top {
+		w.wide(values, base, 1, 0)
+		return
+	}
 	step := stepOf(values, base)
 	width := uint(bits.Len64((top - base) / step))
 	typical := typicalOf(values)
 	k, size := riceOf(values, typical)
-	if size < len(values)*int(width) {
-		w.put(1, 1)
-		w.number(typical)
-		w.put(uint64(k), 6)
-		w.number(riceSize(values, typical, k))
-		for _, v := range values {
-			w.rice(zigzag(int64(v-typical)), k)
-		}
+	if size >= len(values)*int(width) {
+		w.wide(values, base, step, width)
 		return
 	}
+	w.put(1, 1)
+	w.number(typical)
+	w.put(uint64(k), 6)
+	w.number(riceSize(values, typical, k))
+	w.codes(values, typical, k)
+}
+
+func (w *bitWriter) wide(values []uint64, base, step uint64, width uint) {
 	w.put(0, 1)
 	w.number(base)
 	w.number(step - 1)
 	w.put(uint64(width), 7)
-	if step == 1 {
-		for _, v := range values {
-			w.put(v-base, width)
-		}
-		return
-	}
-	for _, v := range values {
-		w.put((v-base)/step, width)
-	}
+	w.values(values, base, step, width)
 }
 
 // stepOf is the greatest common divisor of all distances from base: ports of a
@@ -112,24 +114,30 @@ func riceOf(values []uint64, typical uint64) (k uint, size int) {
 	for _, v := range values {
 		lengths[bits.Len64(zigzag(int64(v-typical)))]++
 	}
-	size = -1
-	least := 64 // of what is not 0: smaller parameters are no better
-	for length := 64; length > 0; length-- {
-		if lengths[length] > 0 {
-			least = length
+	var used [65]int // lengths that occur, ascending
+	n := 0
+	for length, count := range lengths {
+		if count > 0 {
+			used[n] = length
+			n++
 		}
 	}
+	least := 64 // of what is not 0: smaller parameters are no better
+	for _, length := range used[:n] {
+		if length > 0 {
+			least = length
+			break
+		}
+	}
+	size = -1
 	for candidate := uint(max(least-3, 0)); candidate < 64; candidate++ {
 		cost := 0
-		for length, n := range lengths {
-			if n == 0 {
-				continue
-			}
+		for _, length := range used[:n] {
 			ones := uint64(3) << length >> 2 >> candidate // the middle of what has this length
 			if length > 62 || ones >= longest {
-				cost += n * (longest + 7 + length)
+				cost += lengths[length] * (longest + 7 + length)
 			} else {
-				cost += n * (int(ones) + 1 + int(candidate))
+				cost += lengths[length] * (int(ones) + 1 + int(candidate))
 			}
 		}
 		if size >= 0 && cost > 2*size {
@@ -155,15 +163,36 @@ func riceSize(values []uint64, typical uint64, k uint) (size uint64) {
 	return size
 }
 
+// codes writes Rice codes, 1 to 2 ns each.
+func (w *bitWriter) codes(values []uint64, typical uint64, k uint) {
+	out, pending, filled := w.out, w.pending, w.filled
+	for _, v := range values {
+		v = zigzag(int64(v - typical))
+		ones := uint(v >> k)
+		width := ones + 1 + k
+		if ones >= longest || width > 64 {
+			w.out, w.pending, w.filled = out, pending, filled
+			w.rice(v, k)
+			out, pending, filled = w.out, w.pending, w.filled
+			continue
+		}
+		v = 1<<ones - 1 | (v&(1<<k-1))<<(ones+1)
+		pending |= v << filled
+		if filled += width; filled >= 64 {
+			out = binary.LittleEndian.AppendUint64(out, pending)
+			filled -= 64
+			pending = v >> (width - filled)
+		}
+	}
+	w.out, w.pending, w.filled = out, pending, filled
+}
+
+// rice writes a code that is far out, or wide.
 func (w *bitWriter) rice(v uint64, k uint) {
 	ones := v >> k
 	if ones >= longest {
 		w.put(1<<longest-1, longest)
 		w.number(v)
-		return
-	}
-	if width := uint(ones) + 1 + k; width <= 64 {
-		w.put(1<<ones-1|(v&(1<<k-1))<<(ones+1), width)
 		return
 	}
 	w.put(1<<ones-1, uint(ones)+1)

@@ -1,6 +1,7 @@
 package cold
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"strings"
@@ -55,6 +56,14 @@ const (
 	anyByte     = 15 // instead of an alphabet: eight bits as they are
 	maxTextSize = 1 << 10
 )
+
+// itself are the codes of anyByte.
+var itself = func() (codes [256]uint8) {
+	for c := range codes {
+		codes[c] = uint8(c)
+	}
+	return codes
+}()
 
 // memberOf has a bit for each alphabet that a symbol is in.
 var memberOf = func() (of [256]uint16) {
@@ -117,10 +126,27 @@ func (w *bitWriter) texts(texts []string) {
 			w.put(uint64(texts[0][i]), 8)
 			continue
 		}
-		for _, text := range texts {
-			w.symbol(text[i], n)
+		w.symbols(texts, i, n)
+	}
+}
+
+// symbols writes the symbol at a position of each text.
+func (w *bitWriter) symbols(texts []string, i, n int) {
+	width, codes := uint(8), &itself
+	if n != anyByte {
+		width, codes = alphabets[n].width, &alphabets[n].codes
+	}
+	out, pending, filled := w.out, w.pending, w.filled
+	for _, text := range texts {
+		code := uint64(codes[text[i]])
+		pending |= code << filled
+		if filled += width; filled >= 64 {
+			out = binary.LittleEndian.AppendUint64(out, pending)
+			filled -= 64
+			pending = code >> (width - filled)
 		}
 	}
+	w.out, w.pending, w.filled = out, pending, filled
 }
 
 func (w *bitWriter) unevenTexts(texts []string) {
