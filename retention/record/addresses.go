@@ -73,9 +73,9 @@ func (r *columnReader) addressColumn(n int) addressColumn {
 // tail6 is how many bytes of an IPv6 address are not in its head.
 const tail6 = 12
 
-// readAddresses reads a column of n addresses.
-func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)) {
-	c := r.addressColumn(n)
+// readAddresses reads a column of addresses.
+func (r *columnReader) readAddresses(rows []address.Address) {
+	c := r.addressColumn(len(rows))
 	if r.failed {
 		return
 	}
@@ -105,7 +105,7 @@ func (r *columnReader) readAddresses(n int, set func(row int, a address.Address)
 			r.fail()
 			return
 		}
-		set(i, a)
+		rows[i] = a
 	}
 }
 
@@ -250,7 +250,8 @@ func (r *columnReader) few(n, width int) []uint64 {
 	case fewPlain:
 		values = r.ints(n)
 	case fewIndexed:
-		dictionary := append([]uint64(nil), r.ints(int(r.byte()))...)
+		r.values = append(r.values[:0], r.ints(int(r.byte()))...)
+		dictionary := r.values
 		values = r.ints(n)
 		for i, number := range values {
 			if number >= uint64(len(dictionary)) {

@@ -21,7 +21,22 @@ type columnReader struct {
 	numbers []uint64 // scratch of ints
 	six     []bool   // of addressColumn
 	heads4  []uint64
+	flags   []bool   // of readIDs and readPacked
+	lengths []uint8  // of readPacked
+	values  []uint64 // of few
+	ones    []uint32 // of readPorts
+	blocks  []uint32
+	places  []byte // of a template
+	made    []byte // what texts are slices of that were packed
 	wanted  []bool // rows whose texts and addresses are to be made; nil: all
+}
+
+// wipe erases what is left of rows.
+func (r *columnReader) wipe() {
+	clear(r.numbers[:cap(r.numbers)])
+	clear(r.heads4[:cap(r.heads4)])
+	clear(r.values[:cap(r.values)])
+	clear(r.made[:cap(r.made)])
 }
 
 func (r *columnReader) wants(row int) bool { return r.wanted == nil || r.wanted[row] }

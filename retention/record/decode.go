@@ -3,41 +3,46 @@ package record
 import (
 	"math"
 	"slices"
-
-	"mayfly/retention/address"
 )
 
 // Decode reads back what Encoder.Append wrote and appends the records to dst.
 // Everything is bounded by the payload's own length before it is allocated;
 // anything that Append would not have written is ErrFormat.
 func Decode(dst []Record, payload []byte) ([]Record, error) {
-	return new(columnReader).decode(dst, string(payload)) // one copy; the records' strings are slices of it
+	var c Columns
+	if err := c.decode(string(payload), nil); err != nil { // one copy; the records' strings are slices of it
+		return dst, err
+	}
+	dst = slices.Grow(dst, c.Len())
+	for i := range c.Len() {
+		dst = append(dst, c.record(i))
+	}
+	return dst, nil
 }
 
 // decode makes all rows; of those that are not wanted only what is quicker made than left out.
-func (r *columnReader) decode(dst []Record, payload string) ([]Record, error) {
-	r.rest, r.failed = payload, false
-	defer func() { r.rest = "" }()
+func (c *Columns) decode(payload string, wanted []bool) error {
+	r := &c.reader
+	r.rest, r.failed, r.wanted, r.made = payload, false, wanted, r.made[:0]
+	defer func() { r.rest, r.wanted = "", nil }()
 	n := r.head(formatRecords)
-	start := len(dst)
-	dst = slices.Grow(dst, n)[:start+n]
-	rows := dst[start:]
-	clear(rows)
+	c.resize(n)
 	if n > 0 {
-		r.readAddresses(n, func(i int, a address.Address) { rows[i].Address = a })
-		r.readStrings(n, func(i int, value string) { rows[i].Account = value })
-		r.readIDs(rows)
-		r.readTimes(rows)
-		r.readPorts(rows)
-		for _, field := range stringColumns[1:] {
-			r.readStrings(n, func(i int, value string) { *field(&rows[i]) = value })
+		r.readAddresses(c.Addresses)
+		r.texts(&c.Accounts, n)
+		r.readIDs(c.IDs)
+		r.readTimes(c.Times, c.Since)
+		r.readPorts(c.Ports)
+		columns := c.texts()
+		for _, column := range columns[1:] {
+			r.texts(column, n)
 		}
 	}
 	if r.failed || len(r.rest) != 0 {
-		clear(rows)
-		return dst[:start], ErrFormat
+		c.Wipe()
+		return ErrFormat
 	}
-	return dst, nil
+	return nil
 }
 
 // head reads the version and the number of rows: 0, and failed, where either is not right.
@@ -55,7 +60,7 @@ func (r *columnReader) head(version byte) int {
 	return int(n)
 }
 
-func (r *columnReader) readIDs(rows []Record) {
+func (r *columnReader) readIDs(rows []ID) {
 	topics := r.uvarint()
 	uuids := r.bytes(min(topics, MaxRows) * 16)
 	runs := r.uvarint()
@@ -63,7 +68,8 @@ func (r *columnReader) readIDs(rows []Record) {
 		r.fail()
 		return
 	}
-	heads := make([]bool, len(rows)) // the runs' first rows
+	heads := resize(&r.flags, len(rows)) // the runs' first rows
+	clear(heads)
 	next := 0
 	for range runs {
 		topic, partition, offset, count := r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
@@ -74,7 +80,7 @@ func (r *columnReader) readIDs(rows []Record) {
 		}
 		id := ID{Topic: [16]byte([]byte(uuids[topic*16 : topic*16+16])), Partition: int32(partition), Offset: int64(offset)}
 		for i := range int(count) {
-			rows[next+i].ID = id
+			rows[next+i] = id
 		}
 		heads[next] = true
 		next += int(count)
@@ -88,67 +94,69 @@ func (r *columnReader) readIDs(rows []Record) {
 		if heads[i] {
 			continue
 		}
-		if steps[0] > uint64(math.MaxInt64-rows[i-1].ID.Offset) {
+		if steps[0] > uint64(math.MaxInt64-rows[i-1].Offset) {
 			r.fail()
 			return
 		}
-		rows[i].ID.Offset = rows[i-1].ID.Offset + int64(steps[0])
+		rows[i].Offset = rows[i-1].Offset + int64(steps[0])
 		steps = steps[1:]
 	}
 	for i, index := range r.ints(len(rows)) {
-		if !heads[i] && rows[i].ID.Offset == rows[i-1].ID.Offset {
-			index += uint64(rows[i-1].ID.Index) + 1
+		if !heads[i] && rows[i].Offset == rows[i-1].Offset {
+			index += uint64(rows[i-1].Index) + 1
 		}
 		if index > math.MaxUint32 {
 			r.fail()
 			return
 		}
-		rows[i].ID.Index = uint32(index)
+		rows[i].Index = uint32(index)
 	}
 }
 
-func (r *columnReader) readTimes(rows []Record) {
+func (r *columnReader) readTimes(times, since []int64) {
 	t := unzigzag(r.uvarint())
-	rows[0].Time = t
-	for i, step := range r.ints(len(rows) - 1) {
+	times[0] = t
+	for i, step := range r.ints(len(times) - 1) {
 		t += unzigzag(step)
-		rows[i+1].Time = t
+		times[i+1] = t
 	}
-	for i, age := range r.ints(len(rows)) {
-		if age != 0 {
-			rows[i].Since = rows[i].Time - unzigzag(age-1)
+	for i, age := range r.ints(len(times)) {
+		if since[i] = 0; age != 0 {
+			since[i] = times[i] - unzigzag(age-1)
 		}
 	}
 }
 
-func (r *columnReader) readPorts(rows []Record) {
-	var of [3][]int // rows by kind
+func (r *columnReader) readPorts(rows []Ports) {
+	r.ones, r.blocks = r.ones[:0], r.blocks[:0]
+	clear(rows)
 	for i, kind := range r.ints(len(rows)) {
-		if kind > portBlock {
+		switch kind {
+		case portNone:
+		case portOne:
+			r.ones = append(r.ones, uint32(i))
+		case portBlock:
+			r.blocks = append(r.blocks, uint32(i))
+		default:
 			r.fail()
 			return
 		}
-		of[kind] = append(of[kind], i)
 	}
-	for i, port := range r.ports(len(of[portOne])) {
-		rows[of[portOne][i]].Ports = Ports{First: port, Last: port, Known: true}
+	for i, port := range r.ints(len(r.ones)) {
+		rows[r.ones[i]] = Ports{First: r.port(port), Last: r.port(port), Known: true}
 	}
-	for i, port := range r.ports(len(of[portBlock])) {
-		rows[of[portBlock][i]].Ports = Ports{First: port, Known: true}
+	for i, port := range r.ints(len(r.blocks)) {
+		rows[r.blocks[i]] = Ports{First: r.port(port), Known: true}
 	}
-	for i, more := range r.ports(len(of[portBlock])) {
-		p := &rows[of[portBlock][i]].Ports
-		p.Last = p.First + more
+	for i, more := range r.ints(len(r.blocks)) {
+		p := &rows[r.blocks[i]]
+		p.Last = p.First + r.port(more)
 	}
 }
 
-func (r *columnReader) ports(n int) []uint16 {
-	ports := make([]uint16, n)
-	for i, port := range r.ints(n) {
-		if port > math.MaxUint16 {
-			r.fail()
-		}
-		ports[i] = uint16(port)
+func (r *columnReader) port(v uint64) uint16 {
+	if v > math.MaxUint16 {
+		r.fail()
 	}
-	return ports
+	return uint16(v)
 }

@@ -1,6 +1,9 @@
 package record
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // Mention says that the shard of one view has a record of a subject of the
 // other. The subject is a keyed hash: one that collides costs a look at another
@@ -35,7 +38,7 @@ func Mentioned(payload []byte, subject uint32, visit func(shard uint32)) error {
 
 // EachMention calls visit with the mentions of a payload of AppendMentions.
 func EachMention(payload []byte, visit func(Mention)) error {
-	r := &columnReader{rest: string(payload)}
+	r := &columnReader{rest: unsafe.String(unsafe.SliceData(payload), len(payload))} // which no mention outlives
 	n := r.head(formatMentions)
 	subjects := r.bytes(4 * uint64(n))
 	shards := r.ints(n)

@@ -147,19 +147,18 @@ func appendTemplate(dst []byte, p packing, places []byte) []byte {
 
 // readPacked reads what appendPacked wrote after the form. It allocates at most
 // maxPacked bytes a row.
-func (r *columnReader) readPacked(rows int, set func(row int, value string)) {
-	present := make([]bool, rows)
+func (r *columnReader) readPacked(t *Texts, rows int) {
+	present := resize(&r.flags, rows)
 	values := 0
 	for i, p := range r.ints(rows) {
 		if p > 1 {
 			r.fail()
 			return
 		}
-		if present[i] = p == 1; present[i] {
-			values++
-		}
+		present[i] = p == 1
+		values += int(p)
 	}
-	lengths := make([]uint8, values)
+	lengths := resize(&r.lengths, values)
 	one := true
 	for i, n := range r.ints(values) {
 		if n == 0 || n > maxPacked {
@@ -173,25 +172,49 @@ func (r *columnReader) readPacked(rows int, set func(row int, value string)) {
 		r.fail()
 		return
 	}
-	var t *template
+	var of *template
 	if one {
-		t = r.readTemplate(int(lengths[0]))
+		of = r.readTemplate(int(lengths[0]))
 	}
-	c := r.symbolColumn(lengths, t)
+	c := r.symbolColumn(lengths, of)
+	if r.failed {
+		return
+	}
+	r.makeRoom(present, lengths)
 	value, from := 0, 0 // the next one, and its first symbol
-	for i := range rows {
-		if !present[i] {
-			continue
-		}
-		n := c.symbolsOf(lengths[value])
-		if r.wants(i) && !r.failed {
-			if text, ok := c.text(lengths[value], from, n); ok {
-				set(i, text)
-			} else {
-				r.fail()
+	for i, p := range present {
+		text := ""
+		if p {
+			n := c.symbolsOf(lengths[value])
+			if r.wants(i) {
+				made := r.made[len(r.made) : len(r.made)+int(lengths[value])]
+				if !c.text(made, from, n) {
+					r.fail()
+					return
+				}
+				r.made = r.made[:len(r.made)+len(made)]
+				text = unsafe.String(unsafe.SliceData(made), len(made)) // nobody else has it
 			}
+			value, from = value+1, from+n
 		}
-		value, from = value+1, from+n
+		t.values, t.numbers[i] = append(t.values, text), uint32(i)
+	}
+}
+
+// makeRoom makes room for the texts of the rows that are wanted. Texts that were made
+// before stay where they are.
+func (r *columnReader) makeRoom(present []bool, lengths []uint8) {
+	size, value := 0, 0
+	for i, p := range present {
+		if p {
+			if r.wants(i) {
+				size += int(lengths[value])
+			}
+			value++
+		}
+	}
+	if cap(r.made)-len(r.made) < size {
+		r.made = make([]byte, 0, max(size, min(2*cap(r.made), 64<<10)))
 	}
 }
 
@@ -203,7 +226,7 @@ type template struct {
 
 func (r *columnReader) readTemplate(length int) *template {
 	differ := r.bytes(uint64(bitsSize(length)))
-	t := &template{text: make([]byte, length)}
+	t := &template{text: make([]byte, length), places: r.places[:0]}
 	if r.failed || length%8 != 0 && differ[length/8]>>(length%8) != 0 {
 		r.fail()
 		return t
@@ -215,6 +238,7 @@ func (r *columnReader) readTemplate(length int) *template {
 			t.text[i] = r.byte()
 		}
 	}
+	r.places = t.places
 	return t
 }
 
@@ -224,7 +248,6 @@ type symbolColumn struct {
 	packed   string
 	width    int
 	template *template // nil: every symbol was written
-	made     []byte    // what the texts are slices of
 }
 
 // symbolColumn reads all of it but the symbols.
@@ -240,9 +263,8 @@ func (r *columnReader) symbolColumn(lengths []uint8, t *template) (c symbolColum
 			return c
 		}
 	}
-	size, written := 0, 0
+	written := 0
 	for _, n := range lengths {
-		size += int(n)
 		written += c.symbolsOf(n)
 	}
 	c.width = symbolWidth(len(c.symbols))
@@ -250,9 +272,6 @@ func (r *columnReader) symbolColumn(lengths []uint8, t *template) (c symbolColum
 	if r.failed || written == 0 || written*c.width%8 != 0 && c.packed[len(c.packed)-1]>>(written*c.width%8) != 0 {
 		r.fail()
 		return c
-	}
-	if r.wanted == nil {
-		c.made = make([]byte, 0, size)
 	}
 	return c
 }
@@ -265,29 +284,29 @@ func (c *symbolColumn) symbolsOf(length uint8) int {
 	return int(length)
 }
 
-// text makes the text whose n symbols begin at from.
-func (c *symbolColumn) text(length uint8, from, n int) (string, bool) {
-	if cap(c.made)-len(c.made) < int(length) {
-		c.made = make([]byte, 0, 4*int(length))
-	}
-	start := len(c.made)
-	c.made = c.made[:start+int(length)]
-	text := c.made[start:]
+// text makes a text whose n symbols begin at from; false where one is none of the column's.
+func (c *symbolColumn) text(dst []byte, from, n int) bool {
+	var places []byte
 	if c.template != nil {
-		copy(text, c.template.text)
+		copy(dst, c.template.text)
+		places = c.template.places
 	}
-	mask, bit := uint64(1)<<c.width-1, from*c.width
-	for i := range n {
-		code := word(c.packed, bit/8) >> (bit % 8) & mask
-		bit += c.width
-		if code >= uint64(len(c.symbols)) {
-			return "", false
+	mask, bit, each := uint64(1)<<c.width-1, from*c.width, 56/c.width // symbols of a word
+	for i := 0; i < n; {
+		codes := word(c.packed, bit/8) >> (bit % 8)
+		for end := min(i+each, n); i < end; i++ {
+			code := codes & mask
+			codes >>= c.width
+			if code >= uint64(len(c.symbols)) {
+				return false
+			}
+			if places != nil {
+				dst[places[i]] = c.symbols[code]
+			} else {
+				dst[i] = c.symbols[code]
+			}
 		}
-		place := i
-		if c.template != nil {
-			place = int(c.template.places[i])
-		}
-		text[place] = c.symbols[code]
+		bit += each * c.width
 	}
-	return unsafe.String(unsafe.SliceData(text), len(text)), true // nobody else has it
+	return true
 }

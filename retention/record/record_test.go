@@ -151,16 +151,16 @@ func TestPackedStringsAreReadInOneSpellingOnly(t *testing.T) {
 		"too short":              "\x03\x01\x00\x00\x09\x00\x00\xff\x01\x02ab\x00",
 	} {
 		reader := &columnReader{rest: column}
-		reader.readStrings(2, func(int, string) {})
+		reader.texts(&Texts{}, 2)
 		if !reader.failed {
 			t.Errorf("%s: accepted", name)
 		}
 	}
 	reader := &columnReader{rest: "\x03" + "\x00\x01\x00\x02" + "\x01\x00\x00" + "\x01" + "\x02ab" + "\x01"}
-	var got [2]string
-	reader.readStrings(2, func(row int, value string) { got[row] = value })
-	if reader.failed || reader.rest != "" || got != [2]string{"", "b"} {
-		t.Errorf("the column that is right: %q, %q left, failed %v", got, reader.rest, reader.failed)
+	var got Texts
+	reader.texts(&got, 2)
+	if reader.failed || reader.rest != "" || got.At(0) != "" || got.At(1) != "b" {
+		t.Errorf("the column that is right: %q, %q left, failed %v", got.values, reader.rest, reader.failed)
 	}
 }
 
@@ -198,6 +198,39 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("what was accepted does not survive another round: %v", err)
 		}
 	})
+}
+
+// Columns that are used again have what Decode gives, and nothing of what was in them.
+func TestColumnsAreUsedAgain(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	var decoded, gathered Columns
+	for seed, n := range []int{300, 7, 1, 40, 400} {
+		records := randomRecords(uint64(seed), n)
+		payload := e.Append(nil, records, all(records))
+		if err := decoded.Decode(payload); err != nil {
+			t.Fatal(err)
+		}
+		gathered.Gather(records)
+		for name, c := range map[string]*Columns{"decoded": &decoded, "gathered": &gathered} {
+			var back []Record
+			for i := range c.Len() {
+				back = append(back, c.record(i))
+			}
+			if !cmp.Equal(records, back, exact) {
+				t.Fatalf("%d records come back otherwise, %s", n, name)
+			}
+			if printed := fmt.Sprintf("%v %+v %#v", *c, c.Accounts, c); strings.Contains(printed, records[0].Account) {
+				t.Fatalf("printing columns shows what they hold: %s", printed)
+			}
+		}
+	}
+	decoded.Wipe()
+	if decoded.Len() != 0 || slices.ContainsFunc(decoded.reader.made[:cap(decoded.reader.made)], func(b byte) bool { return b != 0 }) ||
+		slices.ContainsFunc(decoded.Accounts.values[:cap(decoded.Accounts.values)], func(s string) bool { return s != "" }) ||
+		slices.ContainsFunc(decoded.Addresses[:cap(decoded.Addresses)], func(a address.Address) bool { return a.IsValid() }) {
+		t.Error("something is left of what was wiped")
+	}
 }
 
 func TestRecordPrintsNothing(t *testing.T) {
@@ -239,6 +272,18 @@ func BenchmarkDecode(b *testing.B) {
 		dst, _ = Decode(dst[:0], payload)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
+}
+
+func BenchmarkColumns(b *testing.B) {
+	records := randomRecords(1, 200)
+	var e Encoder
+	payload := e.Append(nil, records, all(records))
+	var c Columns
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = c.Decode(payload)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/200, "ns/record")
 }
 
 // A column that repeats itself, as servers and kinds of events do.

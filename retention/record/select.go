@@ -3,6 +3,8 @@ package record
 import (
 	"net/netip"
 	"unsafe"
+
+	"mayfly/retention/address"
 )
 
 // Selection decodes of each payload only the records of one subject, and looks
@@ -14,8 +16,7 @@ type Selection struct {
 	Prefix  netip.Prefix
 	Account string
 	Rows    int // of all payloads that it has looked at
-	reader  columnReader
-	rows    []Record
+	columns Columns
 	wanted  []bool
 }
 
@@ -23,25 +24,28 @@ type Selection struct {
 // clone what is to outlast it.
 func (s *Selection) Append(dst []Record, payload []byte) ([]Record, error) {
 	text := unsafe.String(unsafe.SliceData(payload), len(payload)) // no record outlives it uncloned
+	s.columns.reader.made = nil                                    // records have what was made before
 	if matches, err := s.any(text); err != nil || !matches {
 		return dst, err
 	}
-	s.reader.wanted = s.wanted
-	rows, err := s.reader.decode(s.rows[:0], text)
-	s.reader.wanted = nil
-	for i := range rows {
-		if s.wanted[i] {
-			dst = append(dst, rows[i])
-			rows[i] = Record{} // the others have nothing but numbers
+	if err := s.columns.decode(text, s.wanted); err != nil {
+		return dst, err
+	}
+	for i, wanted := range s.wanted {
+		if wanted {
+			dst = append(dst, s.columns.record(i))
+			s.columns.Addresses[i] = address.Address{} // the others are not made
 		}
 	}
-	s.rows = rows
-	return dst, err
+	for _, column := range s.columns.texts() {
+		clear(column.values)
+	}
+	return dst, nil
 }
 
 // any reports whether a record of the payload matches, and notes in wanted which do.
 func (s *Selection) any(payload string) (found bool, err error) {
-	r := &s.reader
+	r := &s.columns.reader
 	r.rest, r.failed = payload, false
 	defer func() { r.rest = "" }()
 	if n := r.head(formatRecords); n > 0 {
@@ -51,10 +55,14 @@ func (s *Selection) any(payload string) (found bool, err error) {
 		switch {
 		case r.failed:
 		case s.Account != "":
-			r.readStrings(n, func(i int, value string) {
-				s.wanted[i] = value == s.Account
+			accounts := &s.columns.Accounts
+			if r.texts(accounts, n); r.failed {
+				break
+			}
+			for i := range s.wanted {
+				s.wanted[i] = accounts.At(i) == s.Account
 				found = found || s.wanted[i]
-			})
+			}
 		default:
 			if found = addresses.overlaps(s.Prefix); found {
 				addresses.within(s.Prefix, s.wanted)

@@ -136,38 +136,31 @@ func (e *Encoder) buildDictionary(column []string) bool {
 	return true
 }
 
-// readStrings calls set with each wanted row's value of a column of strings.
-func (r *columnReader) readStrings(rows int, set func(row int, value string)) {
+// texts reads a column of strings.
+func (r *columnReader) texts(t *Texts, rows int) {
+	t.resize(rows)
 	switch r.byte() {
 	case stringsSame:
-		value := r.string()
-		for i := range rows {
-			if r.wants(i) {
-				set(i, value)
-			}
-		}
+		t.values = append(t.values, r.string())
+		clear(t.numbers)
 	case stringsIndexed:
-		dictionary := make([]string, r.byte())
-		for i := range dictionary {
-			dictionary[i] = r.string()
+		for range r.byte() {
+			t.values = append(t.values, r.string())
 		}
 		for i, number := range r.ints(rows) {
-			if number >= uint64(len(dictionary)) {
+			if number >= uint64(len(t.values)) {
 				r.fail()
 				return
 			}
-			if r.wants(i) {
-				set(i, dictionary[number])
-			}
+			t.numbers[i] = uint32(number)
 		}
 	case stringsPlain:
 		for i := 0; i < rows && !r.failed; i++ {
-			if value := r.string(); r.wants(i) {
-				set(i, value)
-			}
+			t.values = append(t.values, r.string())
+			t.numbers[i] = uint32(i)
 		}
 	case stringsPacked:
-		r.readPacked(rows, set)
+		r.readPacked(t, rows)
 	default:
 		r.fail()
 	}

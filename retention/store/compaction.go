@@ -33,6 +33,7 @@ var errShort = errors.New("frames are missing, or do not open")
 // wipe erases what was read: no record is to linger in a compactor.
 func (w *compaction) wipe() {
 	w.rows.Wipe()
+	w.columns.Wipe()
 	clear(w.records[:cap(w.records)])
 	clear(w.payload[:cap(w.payload)])
 	clear(w.opened[:cap(w.opened)])

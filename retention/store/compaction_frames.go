@@ -96,14 +96,14 @@ func (w *compaction) takeFrame(ctx context.Context, s *search, f *seal.Frame, ta
 	return take(payload)
 }
 
-func (w *compaction) takeRecords(payload []byte) (err error) {
-	if w.records, err = record.Decode(w.records[:0], payload); err != nil {
+func (w *compaction) takeRecords(payload []byte) error {
+	if err := w.columns.Decode(payload); err != nil {
 		return err
 	}
-	if err := w.rows.Add(w.records); err != nil {
+	if err := w.rows.AddColumns(&w.columns); err != nil {
 		return err
 	}
-	w.done.Rows += len(w.records)
+	w.done.Rows += w.columns.Len()
 	return nil
 }
 

@@ -64,13 +64,15 @@ func (w *compaction) putRecords() {
 	run := cold.Run{Clock: cold.NewClock(&w.rows)}
 	rows := w.rows.Sort()
 	run.Rows = uint64(len(rows))
+	var names []uint32 // of accounts
+	for _, account := range w.rows.Accounts() {
+		_, name := w.out.layout.account([]byte(account))
+		names = append(names, name)
+	}
 	encode := func(dst []byte, rows []uint32) []byte { return w.encoder.Append(dst, &w.rows, rows, run.Clock) }
 	fill(rows, &w.payload, w.rows.Weigh, encode, func(of []uint32) {
 		block := uint32(len(run.Blocks)) //nolint:gosec // at most cold.MaxBlocks
-		w.rows.Accounts(of, func(account string) {
-			_, name := w.out.layout.account([]byte(account))
-			w.pair(name, block)
-		})
+		w.rows.EachAccount(of, func(account uint32) { w.pair(names[account], block) })
 		run.Blocks = append(run.Blocks, w.rows.Bounds(of))
 		w.out.add(w.payload)
 	})

@@ -49,7 +49,8 @@ type Compactor struct {
 	room    room
 	rows    cold.Rows       // of the unit under way
 	pairs   []cold.Pair     // which account is in which block, or shard
-	records []record.Record // of a frame or block under way
+	columns record.Columns  // of a frame under way
+	records []record.Record // of a block
 	payload []byte          // of a block
 	opened  []byte          // of a frame
 	encoder cold.Encoder

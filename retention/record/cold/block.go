@@ -18,10 +18,10 @@ type Encoder struct {
 	more   []uint64
 	flags  []bool
 	texts  []string
-	known  map[string]int
-	words  []wordPlace // of the words of in
-	marks  uint32      // columns of words so far
+	seen   []seen // of the words of in, or of its accounts
+	marks  uint32 // columns of these so far
 	kinds  []kind
+	looked byte // see look
 }
 
 // kind is what the rows of a connection differ in, besides time and identity.
@@ -32,8 +32,8 @@ type kind struct {
 	rows           int       // with it, while encoding
 }
 
-// wordPlace is where a word is among the texts of a column.
-type wordPlace struct{ mark, number uint32 }
+// seen is which of the texts of a column one is; mark is that column's.
+type seen struct{ mark, number uint32 }
 
 // Append encodes the rows of in at order, 1 to MaxRows of them as Sort gives them, after
 // dst. The clock must be of the same rows.
@@ -43,6 +43,7 @@ func (e *Encoder) Append(dst []byte, in *Rows, order []uint32, clock *Clock) []b
 	for _, at := range order {
 		e.rows = append(e.rows, in.rows[at])
 	}
+	e.look()
 	e.group()
 	addresses := e.addresses()
 	e.w.number(uint64(len(e.rows)))
@@ -62,10 +63,21 @@ func (e *Encoder) Append(dst []byte, in *Rows, order []uint32, clock *Clock) []b
 	e.putIDs(clock)
 	clear(e.rows) // the block's records are not to linger here
 	clear(e.texts[:cap(e.texts)])
-	clear(e.known)
 	clear(e.kinds)
 	e.in = nil
 	return e.w.finish()
+}
+
+// look looks at the sessions. They lie scattered; here the processor waits for many lines of
+// memory at once, and not for each when it is compared.
+func (e *Encoder) look() {
+	looked := byte(0)
+	for i := range e.rows {
+		if r := &e.rows[i]; r.session > 0 {
+			looked += e.in.text[r.text]
+		}
+	}
+	e.looked = looked // else the compiler would leave all looking out
 }
 
 // shared are the text fields of a group that have few values in a block.
@@ -93,10 +105,10 @@ func (e *Encoder) group() {
 
 // alike reports whether two rows can be of one group.
 func (e *Encoder) alike(a, b *row) bool {
-	return a.who == b.who && a.lower == b.lower && a.upper == b.upper && a.four == b.four &&
+	return a.who == b.who && a.account == b.account && a.lower == b.lower && a.upper == b.upper && a.four == b.four &&
 		a.first == b.first && a.last == b.last && a.ports == b.ports &&
 		a.server == b.server && a.transport == b.transport && a.client == b.client &&
-		e.in.sessionOf(a) == e.in.sessionOf(b) && e.in.accountOf(a) == e.in.accountOf(b)
+		e.in.sessionOf(a) == e.in.sessionOf(b)
 }
 
 // addresses lists the groups at which another address begins, and their end.
@@ -155,36 +167,40 @@ func (e *Encoder) putCounts(addresses []int) {
 	}
 }
 
-// index numbers values in the order in which they appear first.
-func (e *Encoder) index(value string) (number int, isNew bool) {
-	if e.known == nil {
-		e.known = map[string]int{}
+// begin begins a column of some of so many texts.
+func (e *Encoder) begin(texts int) {
+	if len(e.seen) < texts {
+		e.seen = make([]seen, texts+texts/4)
 	}
-	number, known := e.known[value]
-	if !known {
-		number = len(e.texts)
-		e.known[value] = number
-		e.texts = append(e.texts, value)
+	e.marks++
+	e.texts = e.texts[:0]
+}
+
+// number numbers the texts of a column in the order in which they appear first.
+func (e *Encoder) number(which uint32) (number uint64, isNew bool) {
+	s := &e.seen[which]
+	if isNew = s.mark != e.marks; isNew {
+		*s = seen{e.marks, uint32(len(e.texts))}
 	}
-	return number, !known
+	return uint64(s.number), isNew
 }
 
 func (e *Encoder) putAccounts() {
-	clear(e.known)
-	e.texts, e.column, e.flags = e.texts[:0], e.column[:0], e.flags[:0]
-	last := ""
+	e.begin(len(e.in.accounts.all))
+	e.column, e.flags = e.column[:0], e.flags[:0]
 	for g, row := range e.groups[:len(e.groups)-1] {
-		account := e.in.accountOf(&e.rows[row])
-		same := g > 0 && account == last
-		last = account
+		account := e.rows[row].account
+		same := g > 0 && account == e.rows[row-1].account
 		e.w.flag(same)
 		if same {
 			continue
 		}
-		number, isNew := e.index(account)
+		number, isNew := e.number(account)
 		e.flags = append(e.flags, isNew)
-		if !isNew {
-			e.column = append(e.column, uint64(number))
+		if isNew {
+			e.texts = append(e.texts, e.in.accounts.get(account))
+		} else {
+			e.column = append(e.column, number)
 		}
 	}
 	e.w.flags(e.flags)
@@ -211,19 +227,15 @@ func (e *Encoder) putSessions() {
 }
 
 func (e *Encoder) putShared(field func(*row) uint32) {
-	e.texts, e.column = e.texts[:0], e.column[:0]
-	if len(e.words) < len(e.in.words) {
-		e.words = make([]wordPlace, cap(e.in.words))
-	}
-	e.marks++
+	e.begin(len(e.in.words.all))
+	e.column = e.column[:0]
 	for _, first := range e.groups[:len(e.groups)-1] {
 		word := field(&e.rows[first])
-		place := &e.words[word]
-		if place.mark != e.marks {
-			*place = wordPlace{e.marks, uint32(len(e.texts))}
-			e.texts = append(e.texts, e.in.words[word])
+		number, isNew := e.number(word)
+		if isNew {
+			e.texts = append(e.texts, e.in.words.get(word))
 		}
-		e.column = append(e.column, uint64(place.number))
+		e.column = append(e.column, number)
 	}
 	e.w.number(uint64(len(e.texts)))
 	e.w.texts(e.texts)
@@ -336,7 +348,7 @@ func (e *Encoder) kindOf(r *row) int {
 		}
 	}
 	e.kinds = append(e.kinds, kind{
-		event: e.in.words[r.event], outcome: e.in.words[r.outcome], since: r.since != 0, words: words, rows: 1,
+		event: e.in.words.get(r.event), outcome: e.in.words.get(r.outcome), since: r.since != 0, words: words, rows: 1,
 	})
 	return len(e.kinds) - 1
 }

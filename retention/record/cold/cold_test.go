@@ -305,10 +305,14 @@ func TestWipeLeavesNothing(t *testing.T) {
 	rows, order := sorted(t, sessions(11, 3000))
 	var e Encoder
 	e.Append(nil, rows, order[:1500], NewClock(rows))
-	text := rows.text
 	rows.Wipe()
-	if slices.ContainsFunc(text[:cap(text)], func(c byte) bool { return c != 0 }) {
-		t.Error("texts are left")
+	for _, text := range [][]byte{rows.text, rows.accounts.text, rows.words.text} {
+		if len(text) > 0 || cap(text) == 0 || slices.ContainsFunc(text[:cap(text)], func(c byte) bool { return c != 0 }) {
+			t.Error("texts are left")
+		}
+	}
+	if slices.ContainsFunc(rows.columns.Addresses[:cap(rows.columns.Addresses)], func(a address.Address) bool { return a.IsValid() }) {
+		t.Error("columns are left")
 	}
 	if slices.ContainsFunc(rows.rows[:cap(rows.rows)], func(r row) bool { return r != row{} }) {
 		t.Error("rows are left")

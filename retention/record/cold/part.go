@@ -16,7 +16,7 @@ type part struct {
 	most     int // rows; 0: no limit
 }
 
-// textOfRow is about the most bytes that account and session of a row take on the average.
+// textOfRow is about the most bytes that the texts of a row take on the average.
 const textOfRow = 96
 
 // First begins the first part; no part is to have more than most rows by much.
@@ -56,14 +56,17 @@ func (r *row) order(other *row) int {
 }
 
 func (r *Rows) full() bool {
-	return r.part.most > 0 && (len(r.rows) >= r.part.most || len(r.text) >= textOfRow*r.part.most)
+	return r.part.most > 0 && (len(r.rows) >= r.part.most || r.texts() >= textOfRow*r.part.most)
 }
+
+// texts is how many bytes they take.
+func (r *Rows) texts() int { return len(r.text) + len(r.accounts.text) }
 
 // shrink drops repeats, and where that is not enough the half of the rows that comes
 // last: a part that comes later will have them.
 func (r *Rows) shrink() {
 	kept := r.Sort()
-	if len(kept) > max(r.part.most*3/4, 1) || len(kept) > 1 && len(r.text) >= textOfRow*r.part.most {
+	if len(kept) > max(r.part.most*3/4, 1) || len(kept) > 1 && r.texts() >= textOfRow*r.part.most {
 		kept = kept[:len(kept)/2]
 		end := r.rows[r.order[len(kept)]]
 		r.part.to = &end
@@ -72,12 +75,20 @@ func (r *Rows) shrink() {
 	size := 0
 	for i, at := range kept {
 		of := r.rows[at]
-		moved := copy(r.text[size:], r.text[of.text:of.text+uint32(of.account)+uint32(of.session)])
+		moved := copy(r.text[size:], r.text[of.text:of.text+uint32(of.session)])
 		of.text = uint32(size)
 		size += moved
 		r.rows[i] = of
 	}
 	r.cut(len(kept), size)
+	numbers := make([]uint32, len(r.accounts.all))
+	for i := range r.rows {
+		numbers[r.rows[i].account] = 1
+	}
+	r.accounts.keep(numbers)
+	for i := range r.rows {
+		r.rows[i].account = numbers[r.rows[i].account]
+	}
 }
 
 // cut erases rows and text from there on.
