@@ -80,7 +80,7 @@ func testDoctorReplica(t *testing.T, p *patient) {
 		info, err := server.Client(t).Info(t.Context(), "replication").Result()
 		return err == nil && strings.Contains(info, "connected_slaves:0")
 	})
-	p.says(t, 1, where, "1 full copies taken since the server started", "find the replica, detach it")
+	p.says(t, 1, where, "full copies taken since the server started: 1", "find the replica, detach it")
 	if err := server.Client(t).ConfigResetStat(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"mayfly/retention/canary"
@@ -38,5 +39,17 @@ func (c *KeygenCmd) Run() error {
 		return err
 	}
 	fmt.Println("wrote", c.File)
+	if !c.Canary {
+		c.warn()
+	}
 	return nil
+}
+
+// warn says where the key is on a disk: mayfly doctor would, but later.
+func (c *KeygenCmd) warn() {
+	for _, f := range keyring.AttestKEK(c.File, time.Now()) {
+		if f.Condition == keyring.KEKVolatile && f.Verdict != keyring.Pass {
+			fmt.Fprintf(os.Stderr, "mayfly: note: it is %s: %s\n", f.Saw, f.Mend)
+		}
+	}
 }

@@ -136,6 +136,16 @@ func (f *facts) judgeServer(to *Findings, skew time.Duration) {
 	}
 }
 
+// excuse gives what a server that does not answer leaves open its one reason: it is no
+// permission that is missing.
+func (f *facts) excuse(of *Findings) {
+	for i := range of.List {
+		if finding := &of.List[i]; f.away != nil && finding.Verdict == Unattested {
+			finding.Saw, finding.Mend = "it does not answer", "see above"
+		}
+	}
+}
+
 func (f *facts) judgeClock(to *Findings, skew time.Duration) {
 	if f.ahead == nil {
 		to.Add(Clock, Unattested, "its time is not told", "allow TIME to Mayfly's user")
@@ -180,16 +190,22 @@ func (f *facts) judgeNode(to *Findings) {
 
 const allowConfig = "allow CONFIG GET (+config|get) to Mayfly's user; where a managed service refuses it, run the keyring yourself"
 
+// judgeAppendOnly asks for the setting and for what has been done: switching the file off
+// does not remove it, and BGREWRITEAOF writes one although it is off.
 func (f *facts) judgeAppendOnly(to *Findings) {
-	set, on := f.config["appendonly"], f.info["aof_enabled"]
+	set, on, written := f.config["appendonly"], f.info["aof_enabled"], cmp.Or(f.info["aof_rewrites"], "0")
+	dir := cmp.Or(f.config["dir"], "its folder")
 	switch {
 	case set == "yes" || on == "1":
-		to.Add(AppendOnly, Fail, "appendonly yes, in "+cmp.Or(f.config["dir"], "its folder"),
-			"CONFIG SET appendonly no, in redis.conf too, and remove the files: they keep every wrapped key")
-	case on == "0":
-		to.Add(AppendOnly, Pass, "off", "")
-	default:
+		to.Add(AppendOnly, Fail, "appendonly yes, in "+dir,
+			"CONFIG SET appendonly no, in redis.conf too, and remove the files: they keep every wrapped key; then CONFIG RESETSTAT")
+	case on == "":
 		to.Add(AppendOnly, Unattested, "not told", "allow INFO to Mayfly's user")
+	case written != "0" || f.info["aof_rewrite_in_progress"] == "1":
+		to.Add(AppendOnly, Fail, "off, but one was written to "+dir+" since the server started",
+			"remove the files: they keep every wrapped key; then CONFIG RESETSTAT")
+	default:
+		to.Add(AppendOnly, Pass, "off", "")
 	}
 }
 
@@ -226,7 +242,7 @@ func (f *facts) judgeReplicas(to *Findings) {
 	case connected != "0":
 		to.Add(Replicas, Fail, connected+" connected", mend)
 	case copies != "0":
-		to.Add(Replicas, Fail, copies+" full copies taken since the server started", "find the replica, "+mend+"; then CONFIG RESETSTAT")
+		to.Add(Replicas, Fail, "full copies taken since the server started: "+copies, "find the replica, "+mend+"; then CONFIG RESETSTAT")
 	default:
 		to.Add(Replicas, Pass, "none", "")
 	}

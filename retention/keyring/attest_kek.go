@@ -45,13 +45,22 @@ func AttestKEK(path string, now time.Time) []Finding {
 			findings.Add(condition, Unattested, "the file can't be seen", "make it with mayfly keygen, or run as the user that has it")
 		}
 	} else {
-		findings.Add(KEKThere, Pass, "it is there", "")
+		judgeKEKThere(&findings, info)
 		judgeKEKMode(&findings, info)
 		judgeKEKVolatile(&findings, path)
 		judgeKEKAdvances(&findings, now.Sub(info.ModTime()))
 	}
 	judgeSwap(&findings, "/proc/swaps")
 	return findings.List
+}
+
+// judgeKEKThere knows a key by its size: each has the same.
+func judgeKEKThere(to *Findings, info os.FileInfo) {
+	if !info.Mode().IsRegular() || info.Size() != int64(stateLength) {
+		to.Add(KEKThere, Fail, "it is no key-encryption key", "correct keyring.kek_file, or make one with mayfly keygen")
+		return
+	}
+	to.Add(KEKThere, Pass, "it is there", "")
 }
 
 func judgeKEKMode(to *Findings, info os.FileInfo) {

@@ -85,6 +85,35 @@ func TestAttestNode(t *testing.T) {
 	}
 }
 
+// An append-only file that was switched off is still there, and one may be asked for
+// although it is off.
+func TestAttestAppendOnlyFileLeftBehind(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(ctx context.Context, client *redis.Client) error{
+		"switched on and off": func(ctx context.Context, client *redis.Client) error {
+			if err := client.ConfigSet(ctx, "appendonly", "yes").Err(); err != nil {
+				return err
+			}
+			return client.ConfigSet(ctx, "appendonly", "no").Err()
+		},
+		"BGREWRITEAOF": func(ctx context.Context, client *redis.Client) error { return client.BgRewriteAOF(ctx).Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := redistest.Start(t, "--slowlog-max-len", "0").Client(t)
+			if err := write(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+			awaitInfo(t, client, "persistence", "aof_rewrite_in_progress", "0")
+			expectNode(t, client, sound(verdicts{keyring.AppendOnly: keyring.Fail}))
+			if err := client.ConfigResetStat(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			expectNode(t, client, sound(nil))
+		})
+	}
+}
+
 // A replica has every wrapped key in its dump.rdb: also one that came and went
 // between two looks.
 func TestAttestReplica(t *testing.T) {
@@ -351,6 +380,15 @@ func TestAttestKEK(t *testing.T) {
 	}
 	good[keyring.KEKMode], good[keyring.KEKAdvances] = keyring.Fail, keyring.Warn
 	expect("one that others read and nobody advances", look(path), good)
+	if err := os.Truncate(path, 10); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(path)[keyring.KEKThere]; got != keyring.Fail {
+		t.Errorf("no key: %s", got)
+	}
+	if got := look(dir)[keyring.KEKThere]; got != keyring.Fail {
+		t.Errorf("a folder: %s", got)
+	}
 	// No file system but tmpfs and ramfs is taken for memory.
 	if got := look("/proc/self/stat")[keyring.KEKVolatile]; got != keyring.Fail {
 		t.Errorf("not on tmpfs: %s", got)

@@ -75,7 +75,7 @@ func (w *Warden) hold(ctx context.Context) time.Duration {
 // take notes who has the lease.
 func (w *Warden) take(active bool, holder string) {
 	w.mu.Lock()
-	before := w.active
+	before, known := w.active, w.holder
 	w.active, w.holder = active, holder
 	w.mu.Unlock()
 	if active {
@@ -92,6 +92,8 @@ func (w *Warden) take(active bool, holder string) {
 		}
 	case !active && before:
 		w.d.Log.Warn("another warden is active: standing by", zap.String("active", holder))
+	case !active && known == "" && holder != "":
+		w.d.Log.Info("another warden is active: standing by", zap.String("active", holder))
 	}
 }
 
