@@ -13,7 +13,7 @@ type Config struct {
 	// Hosts guards a desk on loopback against web pages whose name was made to
 	// point at it (DNS rebinding).
 	Hosts       []string `yaml:"hosts" help:"host names, besides localhost, under which a desk that listens on loopback may be asked: those of a proxy in front of it"`
-	ReceiptsDir string   `yaml:"receipts_dir" help:"folder of the look-up receipts, created where missing; without it no look-up is answered"`
+	ReceiptsDir string   `yaml:"receipts_dir" help:"folder of the receipt log, created where missing; a process that is a warden alone has its own in the folder warden below; without it no look-up is answered"`
 }
 
 // DefaultConfig listens on this machine only.

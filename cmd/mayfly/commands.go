@@ -47,7 +47,7 @@ func execute(ctx context.Context, args []string) (int, error) {
 	parser := kong.Must(new(commands), options(ctx)...)
 	command, err := parser.Parse(args)
 	if err != nil {
-		return 2, fmt.Errorf("%w (mayfly --help)", err)
+		return 2, fmt.Errorf("%w (%s --help)", err, meant(err))
 	}
 	err = command.Run()
 	var chosen kong.ExitCoder
@@ -58,4 +58,13 @@ func execute(ctx context.Context, args []string) (int, error) {
 		return 1, err
 	}
 	return 0, nil
+}
+
+// meant is the command of a command line that makes no sense, as far as it goes.
+func meant(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
+		return parse.Context.Selected().FullPath()
+	}
+	return "mayfly"
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mayfly/cmd/mayfly/config"
+	"mayfly/cmd/mayfly/output"
 	"mayfly/pipeline/kafkain"
 	"mayfly/pipeline/produce"
 )
@@ -91,7 +92,7 @@ func (c *ProduceCmd) print(s produce.Summary) error {
 		reasons = append(reasons, fmt.Sprintf("%d %s", n, reason))
 	}
 	slices.Sort(reasons)
-	_, err := fmt.Printf("%d lines, %d events produced, %d skipped", s.Lines, s.Produced, s.Skipped)
+	_, err := fmt.Printf("%s, %s produced, %d skipped", output.Plural(s.Lines, "line"), output.Plural(s.Produced, "event"), s.Skipped)
 	if len(reasons) > 0 {
 		fmt.Printf(" (%s)", strings.Join(reasons, ", "))
 	}

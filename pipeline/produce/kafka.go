@@ -57,14 +57,14 @@ func (p *Producer) check(ctx context.Context, client *kgo.Client) error {
 	admin := kadm.NewClient(client)
 	topics, err := admin.ListTopics(ctx, p.config.Topic)
 	if err != nil {
-		return fmt.Errorf("asking Kafka for topic %s: %w", p.config.Topic, err)
+		return fmt.Errorf("asking Kafka for topic %s (is it running at kafka.brokers?): %w", p.config.Topic, err)
 	}
 	err = topics[p.config.Topic].Err
 	switch {
 	case err == nil:
 		return nil
 	case !errors.Is(err, kerr.UnknownTopicOrPartition):
-		return fmt.Errorf("asking Kafka for topic %s: %w", p.config.Topic, err)
+		return fmt.Errorf("asking Kafka for topic %s (is it running at kafka.brokers?): %w", p.config.Topic, err)
 	case !p.config.CreateTopic:
 		return fmt.Errorf("topic %s does not exist: create it, or allow it to be created", p.config.Topic)
 	}

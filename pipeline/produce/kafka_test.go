@@ -170,7 +170,7 @@ func TestNoBroker(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if _, err := p.Run(ctx, strings.NewReader(input)); err == nil || !strings.HasPrefix(err.Error(), "asking Kafka for topic logins: ") {
+	if _, err := p.Run(ctx, strings.NewReader(input)); err == nil || !strings.HasPrefix(err.Error(), "asking Kafka for topic logins (is it running at kafka.brokers?): ") {
 		t.Errorf("error %v", err)
 	}
 }

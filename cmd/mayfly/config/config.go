@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 
@@ -74,8 +75,12 @@ func (c *Config) Validate(sections ...string) error {
 			problems = append(problems, v.Validate())
 		}
 	}
-	if uses := func(name string) bool { return len(sections) == 0 || slices.Contains(sections, name) }; uses("keyring") && uses("policies") {
+	uses := func(name string) bool { return len(sections) == 0 || slices.Contains(sections, name) }
+	if uses("keyring") && uses("policies") {
 		problems = append(problems, c.validateSlots())
+	}
+	if uses("receipts") && c.Receipts.Mirror != "" && filepath.Clean(c.Receipts.Mirror) == filepath.Clean(c.Desk.ReceiptsDir) {
+		problems = append(problems, errors.New("receipts.mirror: must be another folder than desk.receipts_dir: a log is no copy of itself"))
 	}
 	return errors.Join(problems...)
 }

@@ -279,6 +279,7 @@ func TestValidate(t *testing.T) {
 		"log.format":    func(c *Config) { c.Log.Format = "xml" },
 
 		"receipts.quorum": func(c *Config) { c.Receipts.Quorum = 1 },
+		"receipts.mirror": func(c *Config) { c.Receipts.Mirror = c.Desk.ReceiptsDir + "/" },
 		"receipts.witnesses[0].key": func(c *Config) {
 			c.Receipts.Witnesses = []receipts.Witness{{Name: "w", Key: "w.example+deadbeef+AA==", URL: "https://w.example"}}
 		},

@@ -56,6 +56,7 @@ func (e *Effective) Strangers(environ []string) []string {
 		section, _, _ := strings.Cut(s.path, ".")
 		known[s.variable()], sections[strings.ToUpper(section)] = true, true
 	}
+	known["MAYFLY_DESK_URL"] = true // of mayfly lookup and mayfly audit
 	var found []string
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
