@@ -259,6 +259,11 @@ func (d *Decoder) member(m *member, i, depth int) (int, Refusal) {
 
 // string reads the string of m whose first character is at i.
 func (d *Decoder) string(m *member, i int) (int, Refusal) {
+	end := printable(d.data, i)
+	if d.at(end) == '"' {
+		d.setText(m.field, view(d.data[i:end]), 0)
+		return end + 1, Accepted
+	}
 	end, shape := scanString(d.data, i)
 	if end < 0 {
 		return i, shape.refusal()

@@ -24,12 +24,15 @@ const maxGuess = 16
 // guess gives what is known of the bytes at i; nil for nothing. last numbers the member before.
 func (d *Decoder) guess(last, i int) *guess {
 	var low, high uint64
-	if i+maxGuess <= len(d.data) {
+	switch left := uint(len(d.data) - i); {
+	case left >= maxGuess:
 		low, high = binary.LittleEndian.Uint64(d.data[i:]), binary.LittleEndian.Uint64(d.data[i+8:])
-	} else {
-		var text [maxGuess]byte // the end of the message, and zeros, which match nothing
-		copy(text[:], d.data[i:])
-		low, high = binary.LittleEndian.Uint64(text[:]), binary.LittleEndian.Uint64(text[8:])
+	case left < 2 || len(d.data) < maxGuess:
+		return nil // at the last brace
+	default: // the end of the message, and zeros, which match nothing
+		end, gone := d.data[len(d.data)-maxGuess:], 8*(maxGuess-left)
+		low, high = binary.LittleEndian.Uint64(end), binary.LittleEndian.Uint64(end[8:])
+		low, high = low>>gone|high<<(64-gone)|high>>(gone-64), high>>gone // shifts of 64 and more give 0
 	}
 	for at := range d.guesses[last] {
 		if g := &d.guesses[last][at]; (low^g.words[0])&g.masks[0]|(high^g.words[1])&g.masks[1] == 0 && g.member != nil {
