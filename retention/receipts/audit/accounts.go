@@ -173,11 +173,11 @@ func (a *accounts) terms() (map[string][]term, error) {
 }
 
 func addTerm(list []term, p *receipts.Policy) []term {
-	next := term{policy: p, first: p.First, until: math.MaxInt64}
+	next := term{policy: p, first: min(p.First, latestFirst(p)), until: math.MaxInt64}
 	if n := len(list); n > 0 {
 		last := &list[n-1]
 		if last.until == math.MaxInt64 && last.policy.Same(p) {
-			last.first = min(last.first, p.First)
+			last.first = min(last.first, next.first)
 			return list
 		}
 		last.until = min(last.until, p.Time.UnixMilli())
@@ -188,6 +188,13 @@ func addTerm(list []term, p *receipts.Policy) []term {
 		}
 	}
 	return append(list, next)
+}
+
+// latestFirst is the last epoch that the terms may begin with: the next but one, where the
+// length of epochs has changed. They can't put off by their own word what they owe.
+func latestFirst(p *receipts.Policy) int64 {
+	length := p.Length.Milliseconds()
+	return p.Time.UnixMilli()/length*length + 2*length
 }
 
 // never lists the outcomes of runs that cover an epoch.

@@ -50,6 +50,12 @@ func TestCompleteness(t *testing.T) {
 			a.record(receipts.NewPolicy(&policy, time.Now()))
 			time.Sleep(time.Minute)
 		}, "missing 29"},
+		"a policy that is to owe nothing": {func(a *author) {
+			p := receipts.NewPolicy(&policy, time.Now())
+			p.First += 100 * 365 * 24 * time.Hour.Milliseconds()
+			a.record(p)
+			time.Sleep(time.Minute)
+		}, "missing 18"},
 		"down, then said so in one run, late": {func(a *author) {
 			p := receipts.NewPolicy(&policy, time.Now())
 			a.record(p)
