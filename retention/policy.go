@@ -27,6 +27,10 @@ var KeepFields = []string{"transport", "client", "outcome"}
 // MaxWindow is the longest window: what must be kept longer is no short-retention log.
 const MaxWindow = 31 * 24 * time.Hour
 
+// MaxEpochs is the most epochs that a window may have: each has its keys on every node of
+// the keyring, and a look-up over the window asks for all of them.
+const MaxEpochs = 10_000
+
 // Policy says for which events an address is kept, how long, and why.
 type Policy struct {
 	Name string `yaml:"name"`
@@ -105,6 +109,9 @@ func (p *Policy) Validate() error {
 		return fmt.Errorf("policy %s: epoch %v must be a whole number of seconds, at least 1s", p.Name, p.Epoch)
 	case p.Epoch > p.Window:
 		return fmt.Errorf("policy %s: epoch %v is longer than the window %v", p.Name, p.Epoch, p.Window)
+	case p.Window/p.EpochLength() > MaxEpochs:
+		return fmt.Errorf("policy %s: epoch %v makes %d epochs of the window %v, more than %d: make it longer",
+			p.Name, p.Epoch, p.Window/p.Epoch, p.Window, MaxEpochs)
 	}
 	for field, patterns := range p.Match {
 		if !slices.Contains(MatchFields, field) {

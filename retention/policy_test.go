@@ -122,6 +122,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"longer than the most":   func(p *Policy) { p.Window = MaxWindow + time.Second },
 		"epoch 100ms":            func(p *Policy) { p.Epoch = 100 * time.Millisecond },
 		"longer than the window": func(p *Policy) { p.Epoch = 2 * time.Hour },
+		"more than 10000":        func(p *Policy) { p.Window, p.Epoch = 3*time.Hour, time.Second },
 		`match on "ip"`:          func(p *Policy) { p.Match = map[string][]string{"ip": {"*"}} },
 		"syntax error":           func(p *Policy) { p.Match = map[string][]string{"event": {"["}} },
 		`keep "rtt_ms"`:          func(p *Policy) { p.Keep = []string{"rtt_ms"} },
