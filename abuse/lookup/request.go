@@ -71,10 +71,33 @@ func DecodeRequest(data []byte) (Request, error) {
 	case err != nil:
 		return Request{}, ErrSyntax
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) || !eachOnce(data) {
 		return Request{}, ErrSyntax
 	}
 	return r, nil
+}
+
+// eachOnce reports whether an object has each field once, and spelled as documented. A
+// proxy before the desk must not read another case or subject in it than the desk does.
+func eachOnce(object []byte) bool {
+	decoder := json.NewDecoder(bytes.NewReader(object))
+	if brace, err := decoder.Token(); err != nil || brace != json.Delim('{') {
+		return false
+	}
+	seen := map[string]bool{}
+	for decoder.More() {
+		token, err := decoder.Token()
+		name, ok := token.(string)
+		if err != nil || !ok || seen[name] || !slices.Contains(requestFields, name) {
+			return false
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if decoder.Decode(&value) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // requestFields are the JSON names of Request.

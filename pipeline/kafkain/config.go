@@ -2,6 +2,7 @@ package kafkain
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -16,7 +17,7 @@ type Config struct {
 	// Sealed refuses plain events: a topic that only edges write to holds no address.
 	Sealed bool `yaml:"sealed" help:"refuse messages that were not sealed at the edge (mayfly relay), and count them: the topics are to hold no address"`
 	// Guard says whether the warden may change the topics, and Exclusive that nobody else reads them.
-	Guard     string `yaml:"guard" help:"observe: the warden only looks; emit: it looks, and mayfly doctor --emit prints manifests for an operator to apply; enforce: it sets what the topics need to forget in time and deletes their records, if they are exclusive"`
+	Guard     string `yaml:"guard" help:"observe: the warden only looks; emit: it looks, and mayfly doctor --emit prints manifests for an operator to apply; enforce: it sets what the topics need to forget in time and deletes their records; it needs exclusive"`
 	Exclusive bool   `yaml:"exclusive" help:"nobody but Mayfly reads the topics: records may be deleted a minute after they were stored"`
 	// Uncommitted also reads records of open and aborted transactions.
 	Uncommitted bool `yaml:"uncommitted" help:"also read records of open and aborted transactions"`
@@ -70,6 +71,8 @@ func (c Config) Validate() error {
 		return errors.New("kafka.fetch_wait: must be between 1ms and 10s")
 	case !slices.Contains([]string{"observe", "emit", "enforce"}, c.Guard):
 		return errors.New("kafka.guard: must be observe, emit or enforce")
+	case !namesTopics(c.Topics):
+		return errors.New("kafka.topics: a topic has 1 to 249 of A-Z, a-z, 0-9, '.', '_' and '-', and is neither . nor ..")
 	case hasTwice(c.Topics):
 		return errors.New("kafka.topics: names a topic twice")
 	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
@@ -80,6 +83,13 @@ func (c Config) Validate() error {
 		return errUnknownMechanism
 	}
 	return nil
+}
+
+var topicShape = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+// namesTopics reports whether all are names that Kafka gives topics.
+func namesTopics(topics []string) bool {
+	return !slices.ContainsFunc(topics, func(t string) bool { return t == "." || t == ".." || !topicShape.MatchString(t) })
 }
 
 func hasTwice(topics []string) bool {

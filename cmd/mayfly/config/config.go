@@ -79,6 +79,9 @@ func (c *Config) Validate(sections ...string) error {
 	if uses("keyring") && uses("policies") {
 		problems = append(problems, c.validateSlots())
 	}
+	if uses("kafka") && c.Kafka.Guard == "enforce" && !c.Kafka.Exclusive {
+		problems = append(problems, errors.New("kafka.guard: enforce deletes records, so it needs kafka.exclusive: true, which says that nobody else reads the topics"))
+	}
 	if uses("receipts") && c.Receipts.Mirror != "" && filepath.Clean(c.Receipts.Mirror) == filepath.Clean(c.Desk.ReceiptsDir) {
 		problems = append(problems, errors.New("receipts.mirror: must be another folder than desk.receipts_dir: a log is no copy of itself"))
 	}

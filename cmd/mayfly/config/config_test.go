@@ -271,6 +271,8 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	for want, spoil := range map[string]func(*Config){
 		"kafka.brokers": func(c *Config) { c.Kafka.Brokers = nil },
+		"kafka.guard":   func(c *Config) { c.Kafka.Guard, c.Kafka.Exclusive = "enforce", false },
+		"kafka.topics":  func(c *Config) { c.Kafka.Topics = []string{"a/b"} },
 		"redis.addrs":   func(c *Config) { c.Redis.Addrs = nil },
 		"keyring.nodes": func(c *Config) { c.Keyring.Nodes = nil },
 		"policies":      func(c *Config) { c.Policies = nil },
