@@ -72,7 +72,7 @@ func (c Config) Validate() error {
 	case !slices.Contains([]string{"observe", "emit", "enforce"}, c.Guard):
 		return errors.New("kafka.guard: must be observe, emit or enforce")
 	case !namesTopics(c.Topics):
-		return errors.New("kafka.topics: a topic has 1 to 249 of A-Z, a-z, 0-9, '.', '_' and '-', and is neither . nor ..")
+		return errors.New("kafka.topics: a topic has 1 to 249 of A-Z, a-z, 0-9, '.', '_' and '-', and is more than one or two dots")
 	case hasTwice(c.Topics):
 		return errors.New("kafka.topics: names a topic twice")
 	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
