@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/keyring"
 	"mayfly/retention/redisconn/redistest"
@@ -61,7 +62,7 @@ func replicaOf(t *testing.T, url string) *redistest.Server {
 		t.Fatal(err)
 	}
 	replica := redistest.Start(t, "--replicaof", at+" "+port, "--slowlog-max-len", "0")
-	e2eEventually(t, "the replica is in sync", func() bool {
+	mayflytest.Eventually(t, "the replica is in sync", func() bool {
 		info, err := replica.Client(t).Info(t.Context(), "replication").Result()
 		return err == nil && strings.Contains(info, "master_link_status:up")
 	})
@@ -76,7 +77,7 @@ func testDoctorReplica(t *testing.T, p *patient) {
 	p.says(t, 1, where, "1 connected", "detach it and destroy its dump.rdb and append-only file")
 
 	replica.Kill() // what it has copied it has
-	e2eEventually(t, "the replica is gone", func() bool {
+	mayflytest.Eventually(t, "the replica is gone", func() bool {
 		info, err := server.Client(t).Info(t.Context(), "replication").Result()
 		return err == nil && strings.Contains(info, "connected_slaves:0")
 	})

@@ -25,6 +25,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"mayfly/cmd/mayfly/config"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/cmd/mayfly/process"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention"
@@ -221,7 +222,7 @@ func testDoctorTopic(t *testing.T, kafka *kafkatest.Cluster) {
 	if err != nil || responses[0].Err != nil {
 		t.Fatal(err, responses)
 	}
-	e2eEventually(t, "the topic passes as emitted", func() bool {
+	mayflytest.Eventually(t, "the topic passes as emitted", func() bool {
 		code, _, _ := p.doctor(t)
 		return code == 0
 	})
@@ -323,7 +324,7 @@ func testWardenAttests(t *testing.T, kafka *kafkatest.Cluster) {
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- running.Run(ctx) }()
-			e2eEventually(t, "a level is logged", func() bool { return logs.FilterMessage("assurance level").Len() > 0 })
+			mayflytest.Eventually(t, "a level is logged", func() bool { return logs.FilterMessage("assurance level").Len() > 0 })
 			if level := gaugeOf(t, running.Registry, "mayfly_assurance_level"); level != test.level {
 				t.Errorf("level %v, want %v: %v", level, test.level, running.Guard.Assurance())
 			}

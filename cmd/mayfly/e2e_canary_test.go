@@ -12,15 +12,16 @@ import (
 	"time"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/canary"
 )
 
 // canarySystem is a system of short windows, with a desk that the warden asks.
-func canarySystem(t *testing.T, kafka *kafkatest.Cluster, sealed bool) (s *e2eSystem, desk, warden *e2eProcess) {
+func canarySystem(t *testing.T, kafka *kafkatest.Cluster, sealed bool) (s *e2eSystem, desk, warden *mayflytest.Process) {
 	t.Helper()
 	s = newE2E(t, kafka, 8*time.Second, "connections")
-	s.config["kafka"].(map[string]any)["sealed"] = sealed
+	s.Section("kafka")["sealed"] = sealed
 	kafka.CreateTopic(t, s.topic(), 2, nil)
 	key := filepath.Join(t.TempDir(), "canary.key")
 	if err := canary.GenerateKey(key); err != nil {
@@ -32,31 +33,31 @@ func canarySystem(t *testing.T, kafka *kafkatest.Cluster, sealed bool) (s *e2eSy
 	}
 	address := listener.Addr().String()
 	_ = listener.Close()
-	s.config["policies"] = []map[string]any{{"name": "all", "window": "8s", "epoch": "2s", "basis": "test"}}
-	s.config["canary"] = map[string]any{
+	s.Config["policies"] = []map[string]any{{"name": "all", "window": "8s", "epoch": "2s", "basis": "test"}}
+	s.Config["canary"] = map[string]any{
 		"ranges": []string{"203.0.113.0/24"}, "account_format": "user-%%%%%%%%%%", "key_file": key, "grace": "2s",
 		"peers": []string{"http://" + address},
 	}
-	listen := s.config["desk"].(map[string]any)
+	listen := s.Section("desk")
 	listen["listen"] = address
-	desk = s.start(t, "desk")
+	desk = s.Start(t, "desk")
 	listen["listen"] = "127.0.0.1:0"
-	s.start(t, "ingest")
-	return s, desk, s.start(t, "warden")
+	s.Start(t, "ingest")
+	return s, desk, s.Start(t, "warden")
 }
 
 // testCanary lets canaries live and die, and then keeps something of them.
 func testCanary(t *testing.T, kafka *kafkatest.Cluster) {
 	s, desk, warden := canarySystem(t, kafka, false)
-	warden.awaitCanaries(t, 3)
-	if found := warden.metric("mayfly_canary_found_seconds_count"); found < 3 {
+	awaitCanaries(t, warden, 3)
+	if found := warden.Metric("mayfly_canary_found_seconds_count"); found < 3 {
 		t.Errorf("%v canaries were found", found)
 	}
-	if answer, err := desk.ask(lookup.Request{Prefix: "203.0.113.0/24"}); err != nil || len(answer.Events) > 0 || answer.Accounts > 0 {
-		t.Errorf("a handler is shown %d canaries, %v", len(answer.Events), err)
+	if answer := desk.Look(t, lookup.Request{Prefix: "203.0.113.0/24"}); len(answer.Events) > 0 || answer.Accounts > 0 {
+		t.Errorf("a handler is shown %d canaries", len(answer.Events))
 	}
-	for _, p := range []*e2eProcess{desk, warden} {
-		if log := p.log.String(); strings.Contains(log, "203.0.113.") || strings.Contains(log, "user-") {
+	for _, p := range []*mayflytest.Process{desk, warden} {
+		if log := p.Log(); strings.Contains(log, "203.0.113.") || strings.Contains(log, "user-") {
 			t.Error("a canary is in a log")
 		}
 	}
@@ -66,13 +67,13 @@ func testCanary(t *testing.T, kafka *kafkatest.Cluster) {
 }
 
 // awaitCanaries waits until n canaries are dead, and nothing is left of them.
-func (p *e2eProcess) awaitCanaries(t *testing.T, n float64) {
+func awaitCanaries(t *testing.T, p *mayflytest.Process, n float64) {
 	t.Helper()
-	e2eEventually(t, "canaries are found, and gone at their deadline", func() bool {
-		p.mustRun(t)
-		return p.metric(`mayfly_canary_probes_total{result="passed"}`) >= n
-	}, func() { t.Log(p.log.String()) })
-	if n := p.metric("mayfly_retention_canary_failures_total"); n != 0 {
+	mayflytest.Eventually(t, "canaries are found, and gone at their deadline", func() bool {
+		p.MustRun(t)
+		return p.Metric(`mayfly_canary_probes_total{result="passed"}`) >= n
+	}, func() { t.Log(p.Log()) })
+	if n := p.Metric("mayfly_retention_canary_failures_total"); n != 0 {
 		t.Errorf("%v canaries failed", n)
 	}
 }
@@ -82,21 +83,21 @@ func (p *e2eProcess) awaitCanaries(t *testing.T, n float64) {
 // read them back where an old key-encryption key is there.
 func testSealedCanary(t *testing.T, kafka *kafkatest.Cluster) {
 	s, desk, first := canarySystem(t, kafka, true)
-	first.awaitCanaries(t, 1)
-	e2eEventually(t, "more are under way", func() bool { return first.metric("mayfly_canary_found_seconds_count") >= 3 })
-	first.kill()
-	s.config["canary"].(map[string]any)["every"] = "1h" // the next one sends none for now
-	second := s.start(t, "warden")
-	second.awaitCanaries(t, 1)
-	if sent := second.metric("mayfly_canary_sent_total"); sent != 0 {
+	awaitCanaries(t, first, 1)
+	mayflytest.Eventually(t, "more are under way", func() bool { return first.Metric("mayfly_canary_found_seconds_count") >= 3 })
+	first.Kill()
+	s.Config["canary"].(map[string]any)["every"] = "1h" // the next one sends none for now
+	second := s.Start(t, "warden")
+	awaitCanaries(t, second, 1)
+	if sent := second.Metric("mayfly_canary_sent_total"); sent != 0 {
 		t.Fatalf("the second warden has sent %v: which were taken up?", sent)
 	}
-	second.kill()
-	delete(s.config["canary"].(map[string]any), "every")
-	third := s.start(t, "warden")
+	second.Kill()
+	delete(s.Config["canary"].(map[string]any), "every")
+	third := s.Start(t, "warden")
 	s.putKEKBack(t, third)
-	if answer, err := desk.ask(lookup.Request{Prefix: "203.0.113.0/24"}); err != nil || len(answer.Events) > 0 {
-		t.Errorf("a handler is shown %d canaries, %v", len(answer.Events), err)
+	if answer := desk.Look(t, lookup.Request{Prefix: "203.0.113.0/24"}); len(answer.Events) > 0 {
+		t.Errorf("a handler is shown %d canaries", len(answer.Events))
 	}
 	err := filepath.WalkDir(kafka.Folder(), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.Contains(path, s.topic()) {
@@ -114,11 +115,11 @@ func testSealedCanary(t *testing.T, kafka *kafkatest.Cluster) {
 }
 
 // keepCopies gives a keyring node back what it held, until a prober sees it.
-func (s *e2eSystem) keepCopies(t *testing.T, warden *e2eProcess) {
-	node := s.keys[0].Client(t)
-	before := warden.metric("mayfly_retention_canary_failures_total")
+func (s *e2eSystem) keepCopies(t *testing.T, warden *mayflytest.Process) {
+	node := s.Keys[0].Client(t)
+	before := warden.Metric("mayfly_retention_canary_failures_total")
 	copies := map[string]string{}
-	e2eEventually(t, "the prober sees the copy", func() bool {
+	mayflytest.Eventually(t, "the prober sees the copy", func() bool {
 		for _, name := range node.Keys(t.Context(), "mayfly:key:private:*").Val() {
 			if dump, err := node.Dump(t.Context(), name).Result(); err == nil && copies[name] == "" {
 				copies[name] = dump
@@ -127,10 +128,10 @@ func (s *e2eSystem) keepCopies(t *testing.T, warden *e2eProcess) {
 		for name, dump := range copies { // a living one is refused: its name is taken
 			node.Restore(t.Context(), name, time.Minute, dump)
 		}
-		return warden.metric("mayfly_retention_canary_failures_total") > before
+		return warden.Metric("mayfly_retention_canary_failures_total") > before
 	})
-	warden.awaitLog(t, `"failures":["entry"`)
-	e2eEventually(t, "the level falls", func() bool { return warden.metric("mayfly_assurance_level") == 0 })
+	warden.AwaitLog(t, `"failures":["entry"`)
+	mayflytest.Eventually(t, "the level falls", func() bool { return warden.Metric("mayfly_assurance_level") == 0 })
 	for name := range copies {
 		node.Del(context.Background(), name)
 	}
@@ -138,8 +139,8 @@ func (s *e2eSystem) keepCopies(t *testing.T, warden *e2eProcess) {
 
 // putKEKBack writes an old state of the key-encryption key over the present one,
 // again and again, as who keeps a backup of it could.
-func (s *e2eSystem) putKEKBack(t *testing.T, warden *e2eProcess) {
-	path := s.config["keyring"].(map[string]any)["kek_file"].(string)
+func (s *e2eSystem) putKEKBack(t *testing.T, warden *mayflytest.Process) {
+	path := s.Section("keyring")["kek_file"].(string)
 	backup, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -164,8 +165,8 @@ func (s *e2eSystem) putKEKBack(t *testing.T, warden *e2eProcess) {
 		}
 	}()
 	defer func() { close(done); <-stopped }()
-	warden.awaitLog(t, `"key","read"`)
-	if !strings.Contains(warden.log.String(), `"msg":"something of a canary outlived its deadline`) {
+	warden.AwaitLog(t, `"key","read"`)
+	if !strings.Contains(warden.Log(), `"msg":"something of a canary outlived its deadline`) {
 		t.Error("the log does not say so")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/redisconn/redistest"
 )
@@ -20,37 +21,37 @@ import (
 func testCompact(t *testing.T, kafka *kafkatest.Cluster) {
 	const events, partitions, accounts = 60_000, 2, 20
 	s := newE2E(t, kafka, 4*time.Minute, "connections")
-	s.config["policies"].([]map[string]any)[0]["epoch"] = "5s"
-	s.config["compact"] = map[string]any{"grace": "1s", "every": "100ms", "min_window": "0s"}
+	s.Config["policies"].([]map[string]any)[0]["epoch"] = "5s"
+	s.Config["compact"] = map[string]any{"grace": "1s", "every": "100ms", "min_window": "0s"}
 	kafka.CreateTopic(t, s.topic(), partitions, nil)
-	desk := s.start(t, "desk")
-	s.start(t, "warden")
-	s.start(t, "ingest")
+	desk := s.Start(t, "desk")
+	s.Start(t, "warden")
+	s.Start(t, "ingest")
 	kafka.Produce(t, s.topic(), kgo.SnappyCompression(), compactEvents(events, partitions, accounts)...)
-	desk.awaitEvents(t, lookup.Request{IP: "198.51.100.7"}, (events-8)/256+1)
+	desk.AwaitFound(t, lookup.Request{IP: "198.51.100.7"}, (events-8)/256+1)
 	if hot, cold := s.tiers(t); hot == 0 || cold > 0 {
 		t.Fatalf("%d hot frames and %d cold blocks before there is a compactor", hot, cold)
 	}
 	checkCompacted(t, desk, events, accounts)
 
 	restore := s.as(t, "compactor")
-	first := s.start(t, "compact")
-	e2eEventually(t, "the first compactor has begun", func() bool {
+	first := s.Start(t, "compact")
+	mayflytest.Eventually(t, "the first compactor has begun", func() bool {
 		_, cold := s.tiers(t)
 		return cold > 0
 	})
-	first.kill()
+	first.Kill()
 	checkCompacted(t, desk, events, accounts)
-	second := s.start(t, "compact")
+	second := s.Start(t, "compact")
 	restore()
-	e2eEventually(t, "nothing is hot", func() bool {
-		second.mustRun(t)
+	mayflytest.Eventually(t, "nothing is hot", func() bool {
+		second.MustRun(t)
 		hot, _ := s.tiers(t)
 		return hot == 0
 	})
 	checkCompacted(t, desk, events, accounts)
-	for _, p := range []*e2eProcess{first, second} {
-		if strings.Contains(p.log.String(), "NOPERM") {
+	for _, p := range []*mayflytest.Process{first, second} {
+		if strings.Contains(p.Log(), "NOPERM") {
 			t.Error("the role lacks a right that it uses")
 		}
 	}
@@ -71,10 +72,10 @@ func compactEvents(n, partitions, accounts int) []*kgo.Record {
 }
 
 // checkCompacted finds each event of some addresses, of a prefix and of some accounts once.
-func checkCompacted(t *testing.T, desk *e2eProcess, events, accounts int) {
+func checkCompacted(t *testing.T, desk *mayflytest.Process, events, accounts int) {
 	t.Helper()
 	for _, last := range []int{0, 7, 255} {
-		result := desk.look(t, lookup.Request{IP: fmt.Sprint("198.51.100.", last)})
+		result := desk.LookWhole(t, lookup.Request{IP: fmt.Sprint("198.51.100.", last)})
 		if want := (events-last-1)/256 + 1; len(result.Events) != want {
 			t.Errorf("%d events of an address, want %d", len(result.Events), want)
 		}
@@ -85,7 +86,7 @@ func checkCompacted(t *testing.T, desk *e2eProcess, events, accounts int) {
 			want++
 		}
 	}
-	if result := desk.look(t, lookup.Request{Prefix: "198.51.100.0/30"}); len(result.Events) != want {
+	if result := desk.LookWhole(t, lookup.Request{Prefix: "198.51.100.0/30"}); len(result.Events) != want {
 		t.Errorf("%d events of a prefix, want %d", len(result.Events), want)
 	}
 	for _, account := range []int{0, accounts - 1} {
@@ -96,7 +97,7 @@ func checkCompacted(t *testing.T, desk *e2eProcess, events, accounts int) {
 // tiers counts the frames of the hot tier and the blocks of the cold one.
 func (s *e2eSystem) tiers(t *testing.T) (hot, cold int) {
 	t.Helper()
-	client := s.data.Client(t)
+	client := s.Data.Client(t)
 	defer func() { _ = client.Close() }()
 	for _, key := range client.Keys(t.Context(), "mayfly:{*").Val() {
 		switch client.Type(t.Context(), key).Val() {
@@ -117,7 +118,7 @@ func (s *e2eSystem) tiers(t *testing.T) (hot, cold int) {
 // that are shipped, until restore.
 func (s *e2eSystem) as(t *testing.T, role string) (restore func()) {
 	t.Helper()
-	keyring, data := s.config["keyring"].(map[string]any), s.config["redis"]
+	keyring, data := s.Section("keyring"), s.Config["redis"]
 	const password = "secret"
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
@@ -138,13 +139,13 @@ func (s *e2eSystem) as(t *testing.T, role string) (restore func()) {
 		}
 		t.Fatalf("%s has no %s", list, role)
 	}
-	allow(s.data, "data.acl")
-	nodes := make([]string, len(s.keys))
-	for i, server := range s.keys {
+	allow(s.Data, "data.acl")
+	nodes := make([]string, len(s.Keys))
+	for i, server := range s.Keys {
 		allow(server, "keyring.acl")
 		nodes[i] = strings.Replace(server.URL(), "redis://", "redis://"+role+":"+password+"@", 1)
 	}
-	s.config["redis"] = map[string]any{"addrs": []string{s.data.Addr}, "username": role, "password_file": file}
-	s.config["keyring"] = map[string]any{"nodes": nodes, "kek_file": keyring["kek_file"]}
-	return func() { s.config["keyring"], s.config["redis"] = keyring, data }
+	s.Config["redis"] = map[string]any{"addrs": []string{s.Data.Addr}, "username": role, "password_file": file}
+	s.Config["keyring"] = map[string]any{"nodes": nodes, "kek_file": keyring["kek_file"]}
+	return func() { s.Config["keyring"], s.Config["redis"] = keyring, data }
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/redisconn/redistest"
 )
@@ -38,24 +39,24 @@ func testFailover(t *testing.T, kafka *kafkatest.Cluster, redis map[string]any, 
 	t.Helper()
 	const events, partitions, accounts = 60_000, 4, 20
 	s := newE2E(t, kafka, time.Hour, "connections")
-	s.config["redis"] = redis
-	s.config["ingest"].(map[string]any)["commit_delay"] = "3s"
+	s.Config["redis"] = redis
+	s.Section("ingest")["commit_delay"] = "3s"
 	kafka.CreateTopic(t, s.topic(), partitions, nil)
-	p := s.start(t, "run")
+	p := s.Start(t, "run")
 
-	p.awaitReady(t) // every living epoch has its directory, which ingest could not write anew
+	p.AwaitReady(t) // every living epoch has its directory, which ingest could not write anew
 	kafka.Produce(t, s.topic(), kgo.SnappyCompression(), e2eEvents(0, events/2, partitions, accounts)...)
 	awaitStored(t, p, events/4)
 	kill()
 	kafka.Produce(t, s.topic(), kgo.SnappyCompression(), e2eEvents(events/2, events/2, partitions, accounts)...)
 
-	p.awaitLog(t, "redis was restarted or has failed over")
-	e2eEventually(t, "all is committed", func() bool {
-		p.mustRun(t)
+	p.AwaitLog(t, "redis was restarted or has failed over")
+	mayflytest.Eventually(t, "all is committed", func() bool {
+		p.MustRun(t)
 		committed, end := s.committed(t)
 		return committed == end
 	})
-	e2eEventually(t, "nothing is missing", func() bool { return p.look(t, everybody).Complete })
+	mayflytest.Eventually(t, "nothing is missing", func() bool { return p.LookWhole(t, everybody).Complete })
 	for account := range accounts {
 		checkAccount(t, p, account, accounts, events)
 	}

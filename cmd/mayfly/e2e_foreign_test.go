@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 )
 
@@ -116,20 +117,20 @@ func testForeignClients(t *testing.T, kafka *kafkatest.Cluster) {
 		}
 		f.write(t, kafka, s.topics[i], events)
 	}
-	s.config["policies"] = policies
-	p := s.start(t, "run")
+	s.Config["policies"] = policies
+	p := s.Start(t, "run")
 	var total int
 	for _, of := range wanted {
 		total += len(of)
 	}
 	awaitStored(t, p, float64(total))
-	e2eEventually(t, "all is committed", func() bool {
+	mayflytest.Eventually(t, "all is committed", func() bool {
 		committed, end := s.committed(t)
 		return committed == end
 	})
 	for _, f := range foreignTopics {
 		got := map[string]int64{}
-		for _, e := range p.look(t, lookup.Request{Account: "a-" + f.name}).Events {
+		for _, e := range p.LookWhole(t, lookup.Request{Account: "a-" + f.name}).Events {
 			got[e.Session] = e.Time.UnixMilli()
 		}
 		if diff := cmp.Diff(wanted[f.name], got); diff != "" {
@@ -143,7 +144,7 @@ func testForeignClients(t *testing.T, kafka *kafkatest.Cluster) {
 			t.Errorf("%s: epochs (-want +got):\n%s", f.name, diff)
 		}
 	}
-	if n := p.metric(`mayfly_ingest_events_total`); int(n) != total {
+	if n := p.Metric(`mayfly_ingest_events_total`); int(n) != total {
 		t.Errorf("%v messages were judged, want %d: markers and aborted records are none", n, total)
 	}
 }
@@ -151,7 +152,7 @@ func testForeignClients(t *testing.T, kafka *kafkatest.Cluster) {
 // writtenEpochs lists the starts of the policy's epochs in which somebody has written.
 func (s *e2eSystem) writtenEpochs(t *testing.T, policy string) map[int64]bool {
 	t.Helper()
-	client := s.data.Client(t)
+	client := s.Data.Client(t)
 	found := map[int64]bool{}
 	keys := client.ScanType(t.Context(), 0, "mayfly:{"+policy+"/*", 1000, "hash").Iterator()
 	for keys.Next(t.Context()) {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/canary"
 	"mayfly/retention/receipts/receiptstest"
@@ -124,26 +125,20 @@ func testMetrics(t *testing.T, kafka *kafkatest.Cluster) {
 		t.Fatal(err)
 	}
 	witness := receiptstest.NewWitness(t, "witness.example/metrics")
-	s.config["policies"] = []map[string]any{{"name": "all", "window": "8s", "epoch": "2s", "basis": "test"}}
-	s.config["canary"] = map[string]any{"ranges": []string{"203.0.113.0/24"}, "account_format": "user-%%%%%%%%%%", "key_file": key, "grace": "2s"}
-	s.config["receipts"] = map[string]any{
+	s.Config["policies"] = []map[string]any{{"name": "all", "window": "8s", "epoch": "2s", "basis": "test"}}
+	s.Config["canary"] = map[string]any{"ranges": []string{"203.0.113.0/24"}, "account_format": "user-%%%%%%%%%%", "key_file": key, "grace": "2s"}
+	s.Config["receipts"] = map[string]any{
 		"mirror":    filepath.Join(t.TempDir(), "mirror"),
 		"witnesses": []map[string]any{{"name": "metrics", "key": witness.Key, "url": witness.URL}},
 	}
-	p := s.start(t, "run")
-	e2eEventually(t, "a canary is gone", func() bool {
-		p.mustRun(t)
+	p := s.Start(t, "run")
+	mayflytest.Eventually(t, "a canary is gone", func() bool {
+		p.MustRun(t)
 		kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(0, 20, 2, 5)...)
-		return p.metric(`mayfly_canary_probes_total{result="passed"}`) >= 1
+		return p.Metric(`mayfly_canary_probes_total{result="passed"}`) >= 1
 	})
-	text, err := p.get("/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	relayed, err := s.relay(t).get("/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, text := p.Get("/metrics")
+	_, relayed := s.relay(t).Get("/metrics")
 	shown := labelsOf(t, text)
 	maps.Copy(shown, labelsOf(t, relayed))
 	for name, labels := range rareMetrics {

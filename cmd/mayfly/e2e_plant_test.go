@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/canary/plant"
 )
@@ -18,7 +19,7 @@ import (
 // auditor is somebody with a plan, the logs and their keys.
 type auditor struct {
 	s          *e2eSystem
-	desk       *e2eProcess
+	desk       *mayflytest.Process
 	dir, plan  string
 	logs, keys []string
 }
@@ -28,7 +29,7 @@ func (a *auditor) audit(t *testing.T, args ...string) (out, said string, ok bool
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command("mayfly", append([]string{"audit"}, args...)...)
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", "MAYFLY_DESK_URL="+a.desk.url)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", "MAYFLY_DESK_URL="+a.desk.URL)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	return stdout.String(), stderr.String(), err == nil
@@ -48,31 +49,31 @@ func (a *auditor) check(t *testing.T) (result checkResult, said string, ok bool)
 // testPlanted plants, checks while they live, and again once they are gone.
 func testPlanted(t *testing.T, kafka *kafkatest.Cluster) {
 	s := newE2E(t, kafka, 0, "connections")
-	s.config["policies"] = []map[string]any{{"name": "all", "window": "10s", "epoch": "2s", "basis": "test"}}
+	s.Config["policies"] = []map[string]any{{"name": "all", "window": "10s", "epoch": "2s", "basis": "test"}}
 	kafka.CreateTopic(t, s.topic(), 2, nil)
-	p := s.start(t, "run")
-	p.awaitReady(t)
-	receipts := s.config["desk"].(map[string]any)["receipts_dir"].(string)
+	p := s.Start(t, "run")
+	p.AwaitReady(t)
+	receipts := s.Section("desk")["receipts_dir"].(string)
 	dir := t.TempDir()
 	a := &auditor{
 		s: s, desk: p, dir: dir, plan: filepath.Join(dir, "plan"),
 		logs: []string{receipts}, keys: []string{filepath.Join(receipts, "receipts.pub")},
 	}
 	if _, said, ok := a.audit(t, "plant", a.plan, "--range", "203.0.113.0/24,2001:db8:9::/48", "--account-format", "user-########",
-		"--count", "30", "--config", s.file); !ok {
+		"--count", "30", "--config", s.File(t)); !ok {
 		t.Fatal(said)
 	}
 	var result checkResult
 	var said string
-	e2eEventually(t, "all are found", func() (ok bool) {
-		p.mustRun(t)
+	mayflytest.Eventually(t, "all are found", func() (ok bool) {
+		p.MustRun(t)
 		result, said, ok = a.check(t)
 		return ok && result.Live == 30
 	}, func() { t.Log(result, said) })
 	a.printed(t)
 
-	e2eEventually(t, "all are gone, and proved to be", func() (ok bool) {
-		p.mustRun(t)
+	mayflytest.Eventually(t, "all are gone, and proved to be", func() (ok bool) {
+		p.MustRun(t)
 		result, said, ok = a.check(t)
 		return ok && result.Gone == 30
 	}, func() { t.Log(result, said) })
@@ -81,7 +82,7 @@ func testPlanted(t *testing.T, kafka *kafkatest.Cluster) {
 	}
 	a.withoutCommitment(t)
 	a.searches(t)
-	if log := p.log.String(); strings.Contains(log, "203.0.113.") || strings.Contains(log, "user-") {
+	if log := p.Log(); strings.Contains(log, "203.0.113.") || strings.Contains(log, "user-") {
 		t.Error("a planted connection is in the log")
 	}
 }
@@ -94,11 +95,11 @@ func (a *auditor) printed(t *testing.T) {
 		t.Fatal(said)
 	}
 	for line := range strings.Lines(out) {
-		a.s.kafka.Produce(t, a.s.topic(), kgo.NoCompression(), &kgo.Record{Value: []byte(strings.TrimSpace(line))})
+		a.s.Kafka.Produce(t, a.s.topic(), kgo.NoCompression(), &kgo.Record{Value: []byte(strings.TrimSpace(line))})
 	}
 	printed := *a
 	printed.plan = plan
-	e2eEventually(t, "what was printed is found", func() bool {
+	mayflytest.Eventually(t, "what was printed is found", func() bool {
 		result, _, ok := printed.check(t)
 		return ok && result.Live == 3
 	})
@@ -127,7 +128,7 @@ func (a *auditor) withoutCommitment(t *testing.T) {
 
 // searches finds the planted connections in Kafka's own files alone.
 func (a *auditor) searches(t *testing.T) {
-	redis := a.s.data.Client(t)
+	redis := a.s.Data.Client(t)
 	dir := redis.ConfigGet(t.Context(), "dir").Val()["dir"]
 	if err := redis.Save(t.Context()).Err(); err != nil {
 		t.Fatal(err)
@@ -157,7 +158,7 @@ func (a *auditor) searches(t *testing.T) {
 // messages are those that the topic still holds.
 func (a *auditor) messages(t *testing.T) []byte {
 	t.Helper()
-	client := a.s.kafka.Client(t, kgo.ConsumeTopics(a.s.topic()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client := a.s.Kafka.Client(t, kgo.ConsumeTopics(a.s.topic()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	var all []byte
 	for n := 0; n < 30; {
 		fetches := client.PollFetches(t.Context())

@@ -16,16 +16,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/redisconn/redistest"
 )
 
 // relay starts a relay with what little it needs: a user of the keyring that reads
 // public keys alone, no data Redis, and no key-encryption key.
-func (s *e2eSystem) relay(t *testing.T) *e2eProcess {
+func (s *e2eSystem) relay(t *testing.T) *mayflytest.Process {
 	t.Helper()
-	nodes := make([]string, len(s.keys))
-	for i, server := range s.keys {
+	nodes := make([]string, len(s.Keys))
+	for i, server := range s.Keys {
 		client := server.Client(t)
 		const user, password = "edge", "secret"
 		err := client.Do(t.Context(), "ACL", "SETUSER", user, "on", ">"+password, "resetkeys", "%R~mayfly:key:public:*",
@@ -46,28 +47,22 @@ func (s *e2eSystem) relay(t *testing.T) *e2eProcess {
 		}
 		_ = own.Close()
 	}
-	keyring, data := s.config["keyring"], s.config["redis"]
-	defer func() { s.config["keyring"], s.config["redis"] = keyring, data }()
-	s.config["keyring"] = map[string]any{"nodes": nodes, "kek_file": "/nonexistent"}
-	s.config["redis"] = map[string]any{"addrs": []string{"127.0.0.1:1"}}
-	s.config["relay"] = map[string]any{"listen": "127.0.0.1:0", "batch": map[string]any{"linger": "20ms", "events": 100, "key_wait": "500ms"}}
-	return s.start(t, "relay")
+	keyring, data := s.Config["keyring"], s.Config["redis"]
+	defer func() { s.Config["keyring"], s.Config["redis"] = keyring, data }()
+	s.Config["keyring"] = map[string]any{"nodes": nodes, "kek_file": "/nonexistent"}
+	s.Config["redis"] = map[string]any{"addrs": []string{"127.0.0.1:1"}}
+	s.Config["relay"] = map[string]any{"listen": "127.0.0.1:0", "batch": map[string]any{"linger": "20ms", "events": 100, "key_wait": "500ms"}}
+	return s.Start(t, "relay")
 }
 
 // post hands records to the relay as JSON lines.
-func (p *e2eProcess) post(t *testing.T, records []*kgo.Record) int {
-	t.Helper()
-	var body bytes.Buffer
-	for _, r := range records {
-		body.Write(r.Value)
-		body.WriteByte('\n')
+func post(relay *mayflytest.Process, records []*kgo.Record) int {
+	lines := make([][]byte, len(records))
+	for i, r := range records {
+		lines[i] = r.Value
 	}
-	response, err := http.Post(p.url+"/v1/events", "application/x-ndjson", &body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = response.Body.Close()
-	return response.StatusCode
+	status, _ := relay.Post(lines...)
+	return status
 }
 
 // testSealed has sealed and plain messages in one topic, and kills ingest in
@@ -76,14 +71,14 @@ func testSealed(t *testing.T, kafka *kafkatest.Cluster) {
 	const sealed, plain = 3000, 1800
 	s := newE2E(t, kafka, time.Hour, "sealed")
 	kafka.CreateTopic(t, s.topic(), 2, nil)
-	servers := append([]*redistest.Server{s.data}, s.keys...)
+	servers := append([]*redistest.Server{s.Data}, s.Keys...)
 	monitors := make([]*monitor, len(servers))
 	for i, server := range servers {
 		monitors[i] = watch(t, server)
 	}
-	s.config["log"] = map[string]any{"level": "debug"}
+	s.Config["log"] = map[string]any{"level": "debug"}
 	relay := s.relay(t)
-	if status := relay.post(t, canaries(0, 10)); status != http.StatusServiceUnavailable {
+	if status := post(relay, canaries(0, 10)); status != http.StatusServiceUnavailable {
 		t.Errorf("without a warden the relay answers %d", status)
 	}
 	ends, err := kafka.Admin(t).ListEndOffsets(t.Context(), s.topic())
@@ -95,18 +90,18 @@ func testSealed(t *testing.T, kafka *kafkatest.Cluster) {
 			t.Errorf("without a key %d messages were written", o.Offset)
 		}
 	})
-	s.start(t, "warden")
-	e2eEventually(t, "the relay takes events", func() bool { return relay.post(t, canaries(0, 10)) == http.StatusAccepted })
-	desk := s.start(t, "desk")
-	s.config["keyring"].(map[string]any)["kek_file"] = "/nonexistent" // ingest only writes
-	first := s.start(t, "ingest")
+	s.Start(t, "warden")
+	mayflytest.Eventually(t, "the relay takes events", func() bool { return post(relay, canaries(0, 10)) == http.StatusAccepted })
+	desk := s.Start(t, "desk")
+	s.Section("keyring")["kek_file"] = "/nonexistent" // ingest only writes
+	first := s.Start(t, "ingest")
 	half := func(from int) {
 		for at := from; at < from+sealed/2; at += 50 {
 			events := canaries(at, 50)
 			if at == 0 {
 				events = events[10:] // they are there
 			}
-			if status := relay.post(t, events); status != http.StatusAccepted {
+			if status := post(relay, events); status != http.StatusAccepted {
 				t.Fatalf("the relay answers %d", status)
 			}
 			kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(at*3/5, 30, 2, 40)...)
@@ -115,14 +110,14 @@ func testSealed(t *testing.T, kafka *kafkatest.Cluster) {
 	half(0)
 	awaitStored(t, first, 100)
 	members := s.members(t)
-	first.kill()
+	first.Kill()
 	s.evict(t, members...)
 	half(sealed / 2)
-	second := s.start(t, "ingest")
-	desk.awaitEvents(t, lookup.Request{Account: canaryAccount}, sealed)
-	desk.awaitEvents(t, lookup.Request{IP: canaryAddresses[0].String()}, sealed/2)
-	desk.awaitEvents(t, lookup.Request{Prefix: "2001:db8:5ca1:ab1e::/64"}, sealed/2)
-	desk.awaitEvents(t, everybody, plain)
+	second := s.Start(t, "ingest")
+	desk.AwaitFound(t, lookup.Request{Account: canaryAccount}, sealed)
+	desk.AwaitFound(t, lookup.Request{IP: canaryAddresses[0].String()}, sealed/2)
+	desk.AwaitFound(t, lookup.Request{Prefix: "2001:db8:5ca1:ab1e::/64"}, sealed/2)
+	desk.AwaitFound(t, everybody, plain)
 	checkTopic(t, kafka, s.topic())
 	for i := range servers {
 		checkFiles(t, i, servers[i])
@@ -132,11 +127,11 @@ func testSealed(t *testing.T, kafka *kafkatest.Cluster) {
 		}
 		monitors[i].mu.Unlock()
 	}
-	for name, p := range map[string]*e2eProcess{"relay": relay, "ingest": second} {
-		if err := p.terminate(t); err != nil {
+	for name, p := range map[string]*mayflytest.Process{"relay": relay, "ingest": second} {
+		if err := p.Terminate(t); err != nil {
 			t.Errorf("%s ended with %v", name, err)
 		}
-		if found := leaks([]byte(p.log.String())); len(found) > 0 || p.log.String() == "" {
+		if found := leaks([]byte(p.Log())); len(found) > 0 || p.Log() == "" {
 			t.Errorf("%s has logged %v", name, found)
 		}
 	}

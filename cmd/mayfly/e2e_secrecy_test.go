@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/redisconn/redistest"
 )
@@ -126,14 +127,14 @@ func testSecrecy(t *testing.T, kafka *kafkatest.Cluster) {
 	const events, window = 4000, time.Hour
 	s := newE2E(t, kafka, window, "connections")
 	kafka.CreateTopic(t, s.topic(), 2, nil)
-	servers := append([]*redistest.Server{s.data}, s.keys...)
+	servers := append([]*redistest.Server{s.Data}, s.Keys...)
 	monitors := make([]*monitor, len(servers))
 	for i, server := range servers {
 		monitors[i] = watch(t, server)
 	}
-	s.config["log"] = map[string]any{"level": "debug"}
-	desk, warden := s.start(t, "desk"), s.start(t, "warden")
-	ingest := s.start(t, "ingest")
+	s.Config["log"] = map[string]any{"level": "debug"}
+	desk, warden := s.Start(t, "desk"), s.Start(t, "warden")
+	ingest := s.Start(t, "ingest")
 	for part := range 10 {
 		kafka.Produce(t, s.topic(), kgo.NoCompression(), canaries(part*events/10, events/10)...)
 		kafka.Produce(t, s.topic(), kgo.NoCompression(), &kgo.Record{Value: fmt.Appendf(nil, `{"account":%q,"ip":"%v"`, canaryAccount, canaryAddresses[0])})
@@ -142,10 +143,10 @@ func testSecrecy(t *testing.T, kafka *kafkatest.Cluster) {
 		}
 	}
 	awaitStored(t, ingest, events)
-	if n := ingest.metric(`mayfly_ingest_events_total{result="not_json"}`); n != 10 {
+	if n := ingest.Metric(`mayfly_ingest_events_total{result="not_json"}`); n != 10 {
 		t.Errorf("%v of 10 messages refused", n)
 	}
-	desk.awaitEvents(t, lookup.Request{Account: canaryAccount}, events)
+	desk.AwaitFound(t, lookup.Request{Account: canaryAccount}, events)
 	for i, server := range servers {
 		checkExpiries(t, i, server, window)
 		checkFiles(t, i, server)
@@ -159,11 +160,11 @@ func testSecrecy(t *testing.T, kafka *kafkatest.Cluster) {
 		}
 		m.mu.Unlock()
 	}
-	for name, p := range map[string]*e2eProcess{"desk": desk, "warden": warden, "ingest": ingest} {
-		if err := p.terminate(t); err != nil {
+	for name, p := range map[string]*mayflytest.Process{"desk": desk, "warden": warden, "ingest": ingest} {
+		if err := p.Terminate(t); err != nil {
 			t.Errorf("%s ended with %v", name, err)
 		}
-		if found := leaks([]byte(p.log.String())); len(found) > 0 || p.log.String() == "" {
+		if found := leaks([]byte(p.Log())); len(found) > 0 || p.Log() == "" {
 			t.Errorf("%s has logged %v", name, found)
 		}
 	}

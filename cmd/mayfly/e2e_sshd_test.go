@@ -19,6 +19,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/pipeline/produce"
 )
@@ -73,9 +74,9 @@ func replayAndCompare(t *testing.T, kafka *kafkatest.Cluster, file string, windo
 	if summary.Produced != events {
 		t.Errorf("%d events produced, want %d", summary.Produced, events)
 	}
-	p := s.start(t, "run")
+	p := s.Start(t, "run")
 	awaitStored(t, p, float64(events))
-	p.awaitReady(t)
+	p.AwaitReady(t)
 
 	addresses := common(want, func(l login) string { return l.IP })
 	network := netip.PrefixFrom(netip.MustParseAddr(addresses[0]), 24).Masked()
@@ -87,7 +88,7 @@ func replayAndCompare(t *testing.T, kafka *kafkatest.Cluster, file string, windo
 	compareLogins(t, p, want, lookup.Request{Account: account}, func(l login) bool { return l.Account == account })
 }
 
-func compareLogins(t *testing.T, p *e2eProcess, all []login, request lookup.Request, belongs func(login) bool) {
+func compareLogins(t *testing.T, p *mayflytest.Process, all []login, request lookup.Request, belongs func(login) bool) {
 	t.Helper()
 	var want, got []login
 	for _, l := range all {
@@ -95,7 +96,7 @@ func compareLogins(t *testing.T, p *e2eProcess, all []login, request lookup.Requ
 			want = append(want, l)
 		}
 	}
-	for _, e := range p.look(t, request).Events {
+	for _, e := range p.LookWhole(t, request).Events {
 		l := login{Account: e.Account, IP: e.IP, Event: e.Event}
 		if e.Port != nil {
 			l.Port = int(*e.Port)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/receipts/audit"
 )
@@ -18,37 +19,37 @@ import (
 func testTally(t *testing.T, kafka *kafkatest.Cluster) {
 	const events, refused, expired, partitions = 40_000, 400, 200, 4
 	s := newE2E(t, kafka, 90*time.Second, "connections")
-	s.config["policies"].([]map[string]any)[0]["epoch"] = "10s"
-	s.config["kafka"].(map[string]any)["fetch_bytes"] = 64 << 10
-	s.config["ingest"].(map[string]any)["memory"] = 1 << 20
-	s.config["ingest"].(map[string]any)["linger"] = "50ms"
+	s.Config["policies"].([]map[string]any)[0]["epoch"] = "10s"
+	s.Section("kafka")["fetch_bytes"] = 64 << 10
+	s.Section("ingest")["memory"] = 1 << 20
+	s.Section("ingest")["linger"] = "50ms"
 	kafka.CreateTopic(t, s.topic(), partitions, nil)
-	warden := s.start(t, "warden")
-	warden.awaitReady(t)
+	warden := s.Start(t, "warden")
+	warden.AwaitReady(t)
 
 	kafka.Produce(t, s.topic(), kgo.ZstdCompression(), tallyEvents(events/2, refused/2, expired/2, partitions)...)
-	first := s.start(t, "ingest")
+	first := s.Start(t, "ingest")
 	awaitStored(t, first, events/20)
 	members := s.members(t)
-	second := s.start(t, "ingest")
-	e2eEventually(t, "both have partitions", func() bool {
-		return first.metric("mayfly_kafka_assigned_partitions") == 2 && second.metric("mayfly_kafka_assigned_partitions") == 2
+	second := s.Start(t, "ingest")
+	mayflytest.Eventually(t, "both have partitions", func() bool {
+		return first.Metric("mayfly_kafka_assigned_partitions") == 2 && second.Metric("mayfly_kafka_assigned_partitions") == 2
 	})
 	kafka.Produce(t, s.topic(), kgo.ZstdCompression(), tallyEvents(events/2, refused/2, expired/2, partitions)...)
 	awaitStored(t, second, events/20)
-	first.kill()
+	first.Kill()
 	s.evict(t, members...)
-	e2eEventually(t, "all is committed", func() bool {
-		second.mustRun(t)
+	mayflytest.Eventually(t, "all is committed", func() bool {
+		second.MustRun(t)
 		committed, end := s.committed(t)
 		return committed == end
 	})
 
 	var said audit.PolicyResult
 	var topics []audit.TopicResult
-	deadline := time.Now().Add(2*time.Minute + e2ePatience)
+	deadline := time.Now().Add(2*time.Minute + mayflytest.Patience)
 	for said.Stored < events && time.Now().Before(deadline) {
-		warden.mustRun(t)
+		warden.MustRun(t)
 		time.Sleep(time.Second) // an audit takes longer than a question
 		if r, ok := s.audited(t); ok && len(r.Policies) == 1 {
 			said, topics = r.Policies[0], r.Topics
@@ -95,7 +96,7 @@ func tallyEvent(at int64, number int) []byte {
 // audited gives what mayfly audit verify makes of the warden's log, which may be growing.
 func (s *e2eSystem) audited(t *testing.T) (r audit.Result, ok bool) {
 	t.Helper()
-	folder := filepath.Join(s.config["desk"].(map[string]any)["receipts_dir"].(string), "warden")
+	folder := filepath.Join(s.Section("desk")["receipts_dir"].(string), "warden")
 	out, err := exec.Command("mayfly", "audit", "verify", folder, "--key", filepath.Join(folder, "receipts.pub"),
 		"--grace", "1m", "--output", "json").Output()
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 )
 
@@ -49,30 +49,30 @@ func testKill(t *testing.T, kafka *kafkatest.Cluster) {
 	kafka.CreateTopic(t, s.topic(), partitions, nil)
 	kafka.Produce(t, s.topic(), kgo.ZstdCompression(), e2eEvents(0, events, partitions, accounts)...)
 	// Small steps, so that a kill comes in the middle.
-	s.config["kafka"].(map[string]any)["fetch_bytes"] = 64 << 10
-	s.config["ingest"].(map[string]any)["memory"] = 1 << 20
-	s.config["ingest"].(map[string]any)["linger"] = "50ms"
-	desk := s.start(t, "desk")
-	s.start(t, "warden")
+	s.Section("kafka")["fetch_bytes"] = 64 << 10
+	s.Section("ingest")["memory"] = 1 << 20
+	s.Section("ingest")["linger"] = "50ms"
+	desk := s.Start(t, "desk")
+	s.Start(t, "warden")
 
-	first := s.start(t, "ingest")
+	first := s.Start(t, "ingest")
 	awaitStored(t, first, events/20)
-	first.kill()
+	first.Kill()
 	members := s.members(t)
 	s.evict(t, members...)
 
-	second := s.start(t, "ingest")
+	second := s.Start(t, "ingest")
 	awaitStored(t, second, events/20)
 	members = s.members(t)
-	third := s.start(t, "ingest")
-	e2eEventually(t, "both have partitions", func() bool {
-		return second.metric("mayfly_kafka_assigned_partitions") == 2 && third.metric("mayfly_kafka_assigned_partitions") == 2
+	third := s.Start(t, "ingest")
+	mayflytest.Eventually(t, "both have partitions", func() bool {
+		return second.Metric("mayfly_kafka_assigned_partitions") == 2 && third.Metric("mayfly_kafka_assigned_partitions") == 2
 	})
-	second.kill()
+	second.Kill()
 	s.evict(t, members...)
 
-	e2eEventually(t, "all is committed", func() bool {
-		third.mustRun(t)
+	mayflytest.Eventually(t, "all is committed", func() bool {
+		third.MustRun(t)
 		committed, end := s.committed(t)
 		return committed == end
 	})
@@ -82,10 +82,10 @@ func testKill(t *testing.T, kafka *kafkatest.Cluster) {
 }
 
 // checkAccount looks an account up and expects each of its events once.
-func checkAccount(t *testing.T, desk *e2eProcess, account, accounts, events int) {
+func checkAccount(t *testing.T, desk *mayflytest.Process, account, accounts, events int) {
 	t.Helper()
 	found := map[string]int{}
-	for _, e := range desk.look(t, lookup.Request{Account: "account-" + itoa(account)}).Events {
+	for _, e := range desk.LookWhole(t, lookup.Request{Account: "account-" + itoa(account)}).Events {
 		found[e.Session]++
 	}
 	missing, twice := 0, 0
@@ -103,18 +103,18 @@ func checkAccount(t *testing.T, desk *e2eProcess, account, accounts, events int)
 	}
 }
 
-func awaitStored(t *testing.T, p *e2eProcess, n float64) {
+func awaitStored(t *testing.T, p *mayflytest.Process, n float64) {
 	t.Helper()
-	e2eEventually(t, "events are stored", func() bool {
-		p.mustRun(t)
-		return p.metric(`mayfly_ingest_events_total{result="stored"}`) >= n
+	mayflytest.Eventually(t, "events are stored", func() bool {
+		p.MustRun(t)
+		return p.Metric(`mayfly_ingest_events_total{result="stored"}`) >= n
 	})
 }
 
 // members lists the ids of the group's members.
 func (s *e2eSystem) members(t *testing.T) (ids []string) {
 	t.Helper()
-	groups, err := s.kafka.Admin(t).DescribeGroups(t.Context(), s.group)
+	groups, err := s.Kafka.Admin(t).DescribeGroups(t.Context(), s.group)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func (s *e2eSystem) evict(t *testing.T, ids ...string) {
 		member.MemberID = id
 		request.Members = append(request.Members, member)
 	}
-	response, err := request.RequestWith(t.Context(), s.kafka.Client(t))
+	response, err := request.RequestWith(t.Context(), s.Kafka.Client(t))
 	if err != nil || response.ErrorCode != 0 {
 		t.Fatalf("evicting dead members: %v", err)
 	}
@@ -145,39 +145,31 @@ func testRedisAway(t *testing.T, kafka *kafkatest.Cluster) {
 	s := newE2E(t, kafka, time.Hour, "connections")
 	kafka.CreateTopic(t, s.topic(), 2, nil)
 	kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(0, 500, 2, 10)...)
-	s.data.Kill()
-	p := s.start(t, "run")
-	p.awaitNotReady(t, "redis")
-	p.awaitNotReady(t, "ingest")
-	p.awaitLog(t, `"msg":"ingest waits and tries again"`)
-	s.data.Run(t)
-	p.awaitEvents(t, everybody, 500)
-	p.awaitReady(t)
+	s.Data.Kill()
+	p := s.Start(t, "run")
+	p.AwaitNotReady(t, "redis")
+	p.AwaitNotReady(t, "ingest")
+	p.AwaitLog(t, `"msg":"ingest waits and tries again"`)
+	s.Data.Run(t)
+	p.AwaitFound(t, everybody, 500)
+	p.AwaitReady(t)
 
-	s.data.Kill()
+	s.Data.Kill()
 	kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(500, 500, 2, 10)...)
-	p.awaitNotReady(t, "redis")
-	p.awaitNotReady(t, "ingest")
-	s.data.Run(t)
-	p.awaitEvents(t, everybody, 1000)
-	p.awaitLog(t, "redis was restarted or has failed over: reading the last events again")
-	p.awaitReady(t)
-	e2eEventually(t, "all is committed", func() bool {
+	p.AwaitNotReady(t, "redis")
+	p.AwaitNotReady(t, "ingest")
+	s.Data.Run(t)
+	p.AwaitFound(t, everybody, 1000)
+	p.AwaitLog(t, "redis was restarted or has failed over: reading the last events again")
+	p.AwaitReady(t)
+	mayflytest.Eventually(t, "all is committed", func() bool {
 		committed, end := s.committed(t)
 		return committed == end
 	})
-	p.awaitEvents(t, everybody, 1000)
-	if err := p.terminate(t); err != nil {
+	p.AwaitFound(t, everybody, 1000)
+	if err := p.Terminate(t); err != nil {
 		t.Errorf("ended with %v", err)
 	}
-}
-
-func (p *e2eProcess) awaitLog(t *testing.T, text string) {
-	t.Helper()
-	e2eEventually(t, "a log line: "+text, func() bool {
-		p.mustRun(t)
-		return strings.Contains(p.log.String(), text)
-	})
 }
 
 // testRedisPaused stops Redis in the middle, so that connections hang instead of failing.
@@ -185,10 +177,10 @@ func testRedisPaused(t *testing.T, kafka *kafkatest.Cluster) {
 	s := newE2E(t, kafka, time.Hour, "connections")
 	kafka.CreateTopic(t, s.topic(), 2, nil)
 	kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(0, 500, 2, 10)...)
-	p := s.start(t, "run")
-	p.awaitEvents(t, everybody, 500)
+	p := s.Start(t, "run")
+	p.AwaitFound(t, everybody, 500)
 
-	info, err := s.data.Client(t).InfoMap(context.Background()).Result()
+	info, err := s.Data.Client(t).InfoMap(context.Background()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,18 +191,18 @@ func testRedisPaused(t *testing.T, kafka *kafkatest.Cluster) {
 	t.Cleanup(func() { _ = syscall.Kill(redis, syscall.SIGCONT) })
 	kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(500, 500, 2, 10)...)
 	began := time.Now()
-	if p.notReady(t)["redis"] == "" || time.Since(began) > 3*time.Second {
+	if p.NotReady(t)["redis"] == "" || time.Since(began) > 3*time.Second {
 		t.Errorf("readyz does not say within %v that redis hangs", time.Since(began))
 	}
 	for time.Since(began) < 4*time.Second { // longer than a command may take
-		p.awaitNotReady(t, "redis")
+		p.AwaitNotReady(t, "redis")
 	}
 	if err := syscall.Kill(redis, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitEvents(t, everybody, 1000)
-	p.awaitReady(t)
-	if n := p.metric("mayfly_ingest_rewinds_total"); n != 0 {
+	p.AwaitFound(t, everybody, 1000)
+	p.AwaitReady(t)
+	if n := p.Metric("mayfly_ingest_rewinds_total"); n != 0 {
 		t.Errorf("%v rewinds although nothing was lost", n)
 	}
 }
@@ -223,23 +215,23 @@ func TestKafkaAwayEndToEnd(t *testing.T) {
 	kafka.CreateTopic(t, s.topic(), 2, nil)
 	kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(0, 500, 2, 10)...)
 	kafka.Stop(t)
-	p := s.start(t, "run")
-	p.awaitNotReady(t, "kafka")
-	p.awaitLog(t, `"msg":"kafka does not work: retrying"`)
+	p := s.Start(t, "run")
+	p.AwaitNotReady(t, "kafka")
+	p.AwaitLog(t, `"msg":"kafka does not work: retrying"`)
 	kafka.StartAgain(t)
-	p.awaitEvents(t, everybody, 500)
-	p.awaitReady(t)
+	p.AwaitFound(t, everybody, 500)
+	p.AwaitReady(t)
 
 	members := s.members(t)
 	kafka.Kill(t)
-	p.awaitNotReady(t, "kafka")
-	p.look(t, everybody) // what is stored is found without Kafka
+	p.AwaitNotReady(t, "kafka")
+	p.LookWhole(t, everybody) // what is stored is found without Kafka
 	kafka.StartAgain(t)
 	s.evict(t, members...) // it has missed their leaving
 	kafka.Produce(t, s.topic(), kgo.NoCompression(), e2eEvents(500, 500, 2, 10)...)
-	p.awaitEvents(t, everybody, 1000)
-	p.awaitReady(t)
-	if err := p.terminate(t); err != nil {
+	p.AwaitFound(t, everybody, 1000)
+	p.AwaitReady(t)
+	if err := p.Terminate(t); err != nil {
 		t.Errorf("ended with %v", err)
 	}
 }
@@ -249,32 +241,32 @@ func testDrain(t *testing.T, kafka *kafkatest.Cluster) {
 	const events = 5000
 	s := newE2E(t, kafka, time.Hour, "connections")
 	kafka.CreateTopic(t, s.topic(), 3, nil)
-	s.config["ingest"] = map[string]any{"linger": "1m", "commit_delay": "0s"}
-	desk := s.start(t, "desk")
-	s.start(t, "warden").awaitReady(t)
-	p := s.start(t, "ingest")
+	s.Config["ingest"] = map[string]any{"linger": "1m", "commit_delay": "0s"}
+	desk := s.Start(t, "desk")
+	s.Start(t, "warden").AwaitReady(t)
+	p := s.Start(t, "ingest")
 	kafka.Produce(t, s.topic(), kgo.SnappyCompression(), e2eEvents(0, events, 3, 10)...)
-	e2eEventually(t, "all is read", func() bool { return p.metric("mayfly_kafka_records_total") == events })
-	if n := p.metric(`mayfly_ingest_events_total{result="stored"}`); n != 0 {
+	mayflytest.Eventually(t, "all is read", func() bool { return p.Metric("mayfly_kafka_records_total") == events })
+	if n := p.Metric(`mayfly_ingest_events_total{result="stored"}`); n != 0 {
 		t.Errorf("%v events are stored before the linger is over", n)
 	}
-	if err := p.terminate(t); err != nil {
+	if err := p.Terminate(t); err != nil {
 		t.Errorf("ended with %v", err)
 	}
 	if committed, end := s.committed(t); committed != events || end != events {
 		t.Errorf("committed %d of %d", committed, end)
 	}
-	desk.awaitEvents(t, everybody, events)
+	desk.AwaitFound(t, everybody, events)
 
-	next := s.start(t, "ingest")
-	e2eEventually(t, "the next ingest has the partitions", func() bool { return next.metric("mayfly_kafka_assigned_partitions") == 3 })
+	next := s.Start(t, "ingest")
+	mayflytest.Eventually(t, "the next ingest has the partitions", func() bool { return next.Metric("mayfly_kafka_assigned_partitions") == 3 })
 	kafka.Produce(t, s.topic(), kgo.SnappyCompression(), e2eEvents(events, 3, 3, 10)...)
-	e2eEventually(t, "it reads on", func() bool { return next.metric("mayfly_kafka_records_total") >= 3 })
-	if n := next.metric("mayfly_kafka_records_total"); n != 3 {
+	mayflytest.Eventually(t, "it reads on", func() bool { return next.Metric("mayfly_kafka_records_total") >= 3 })
+	if n := next.Metric("mayfly_kafka_records_total"); n != 3 {
 		t.Errorf("%v records are read again", n-3)
 	}
-	if err := next.terminate(t); err != nil {
+	if err := next.Terminate(t); err != nil {
 		t.Errorf("ended with %v", err)
 	}
-	desk.awaitEvents(t, everybody, events+3)
+	desk.AwaitFound(t, everybody, events+3)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention"
 	"mayfly/retention/receipts/audit"
@@ -24,34 +24,34 @@ const wardenLease = 3 * time.Second
 func testWardens(t *testing.T, kafka *kafkatest.Cluster) {
 	const window = 6 * time.Second
 	s := newE2E(t, kafka, window, "none")
-	s.config["policies"] = []map[string]any{{"name": "all", "window": window.String(), "epoch": "1s", "basis": "test"}}
-	s.config["warden"] = map[string]any{"shards": 1, "lease": wardenLease.String(), "sweep_rate": 1}
+	s.Config["policies"] = []map[string]any{{"name": "all", "window": window.String(), "epoch": "1s", "basis": "test"}}
+	s.Config["warden"] = map[string]any{"shards": 1, "lease": wardenLease.String(), "sweep_rate": 1}
 	hosts := []*e2eSystem{s.host(t), s.host(t)}
-	first := hosts[0].start(t, "warden")
-	first.awaitReady(t)
-	second := hosts[1].start(t, "warden")
-	second.awaitReady(t)
-	e2eEventually(t, "epochs are purged", func() bool { return first.metric("mayfly_retention_purge_lag_seconds_count") >= 3 })
-	if first.metric("mayfly_warden_active") != 1 || second.metric("mayfly_warden_active") != 0 {
+	first := hosts[0].Start(t, "warden")
+	first.AwaitReady(t)
+	second := hosts[1].Start(t, "warden")
+	second.AwaitReady(t)
+	mayflytest.Eventually(t, "epochs are purged", func() bool { return first.Metric("mayfly_retention_purge_lag_seconds_count") >= 3 })
+	if first.Metric("mayfly_warden_active") != 1 || second.Metric("mayfly_warden_active") != 0 {
 		t.Fatal("the first warden is not the active one of the two")
 	}
 
 	s.killBeforeDeadline(t, window, first, second)
-	back := hosts[0].start(t, "warden")
-	back.awaitReady(t)
-	if back.metric("mayfly_warden_active") != 0 {
+	back := hosts[0].Start(t, "warden")
+	back.AwaitReady(t)
+	if back.Metric("mayfly_warden_active") != 0 {
 		t.Error("who comes back takes the lease away from who has it")
 	}
-	e2eEventually(t, "the second purges what it has minted", func() bool { return second.metric("mayfly_retention_purge_lag_seconds_count") >= 8 })
+	mayflytest.Eventually(t, "the second purges what it has minted", func() bool { return second.Metric("mayfly_retention_purge_lag_seconds_count") >= 8 })
 	s.killBeforeDeadline(t, window, second, back)
-	e2eEventually(t, "the third purges what it has minted", func() bool { return back.metric("mayfly_retention_purge_lag_seconds_count") >= 8 })
-	if err := back.terminate(t); err != nil {
+	mayflytest.Eventually(t, "the third purges what it has minted", func() bool { return back.Metric("mayfly_retention_purge_lag_seconds_count") >= 8 })
+	if err := back.Terminate(t); err != nil {
 		t.Error(err)
 	}
 
 	purged := map[string]int{}
-	for _, p := range []*e2eProcess{first, second, back} {
-		for _, line := range regexp.MustCompile(`"msg":"epoch purged","epoch":"([^"]+)"`).FindAllStringSubmatch(p.log.String(), -1) {
+	for _, p := range []*mayflytest.Process{first, second, back} {
+		for _, line := range regexp.MustCompile(`"msg":"epoch purged","epoch":"([^"]+)"`).FindAllStringSubmatch(p.Log(), -1) {
 			purged[line[1]]++
 		}
 	}
@@ -70,44 +70,45 @@ func testWardens(t *testing.T, kafka *kafkatest.Cluster) {
 func (s *e2eSystem) host(t *testing.T) *e2eSystem {
 	t.Helper()
 	dir := t.TempDir()
-	ring, desk := maps.Clone(s.config["keyring"].(map[string]any)), maps.Clone(s.config["desk"].(map[string]any))
-	kek, err := os.ReadFile(ring["kek_file"].(string))
+	state, err := os.ReadFile(s.KEK())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring["kek_file"], desk["receipts_dir"] = filepath.Join(dir, "kek"), filepath.Join(dir, "receipts")
-	if err := os.WriteFile(ring["kek_file"].(string), kek, 0o600); err != nil {
+	kek := filepath.Join(dir, "kek")
+	if err := os.WriteFile(kek, state, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	other := *s
-	other.file, other.config = filepath.Join(dir, "mayfly.yaml"), maps.Clone(s.config)
-	other.config["keyring"], other.config["desk"] = ring, desk
+	other.System = s.With(func(config map[string]any) {
+		config["keyring"].(map[string]any)["kek_file"] = kek
+		config["desk"].(map[string]any)["receipts_dir"] = filepath.Join(dir, "receipts")
+	})
 	return &other
 }
 
 // killBeforeDeadline kills the active warden a moment before an epoch is due that nothing
 // but a purge ends, and expects the standby to purge it in time.
-func (s *e2eSystem) killBeforeDeadline(t *testing.T, window time.Duration, active, standby *e2eProcess) {
+func (s *e2eSystem) killBeforeDeadline(t *testing.T, window time.Duration, active, standby *mayflytest.Process) {
 	t.Helper()
 	deadline := time.Now().Truncate(time.Second).Add(2 * time.Second)
 	due := retention.Epoch{Policy: "all", Start: deadline.Add(-window).UnixMilli(), Length: 1000}
 	time.Sleep(time.Until(deadline.Add(-300 * time.Millisecond)))
 	s.persist(t, due)
-	active.kill()
+	active.Kill()
 	killed := time.Now()
 	if n := s.left(t, due); n == 0 {
 		t.Fatal("nothing is left of the epoch: a purge would prove nothing")
 	}
-	e2eEventually(t, "the standby is active", func() bool { return standby.metric("mayfly_warden_active") == 1 })
+	mayflytest.Eventually(t, "the standby is active", func() bool { return standby.Metric("mayfly_warden_active") == 1 })
 	if took := time.Since(killed); took > 2*wardenLease {
 		t.Errorf("taken over after %v", took)
 	}
-	e2eEventually(t, "the epoch is purged", func() bool { return s.left(t, due) == 0 })
+	mayflytest.Eventually(t, "the epoch is purged", func() bool { return s.left(t, due) == 0 })
 	if late := time.Since(deadline); late > 2*wardenLease {
 		t.Errorf("purged %v after its deadline", late)
 	}
-	standby.awaitReady(t)
-	if n := standby.metric("mayfly_retention_overdue_epochs"); n != 0 {
+	standby.AwaitReady(t)
+	if n := standby.Metric("mayfly_retention_overdue_epochs"); n != 0 {
 		t.Errorf("%v epochs are overdue", n)
 	}
 }
@@ -115,7 +116,7 @@ func (s *e2eSystem) killBeforeDeadline(t *testing.T, window time.Duration, activ
 // each visits what the servers have of an epoch.
 func (s *e2eSystem) each(t *testing.T, epoch retention.Epoch, do func(server int, name string)) {
 	t.Helper()
-	for i, server := range append(s.keys[:len(s.keys):len(s.keys)], s.data) {
+	for i, server := range append(s.Keys[:len(s.Keys):len(s.Keys)], s.Data) {
 		names, err := server.Client(t).Keys(t.Context(), "mayfly:*"+epoch.String()+"*").Result()
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +137,7 @@ func (s *e2eSystem) left(t *testing.T, epoch retention.Epoch) (n int) {
 func (s *e2eSystem) persist(t *testing.T, epoch retention.Epoch) {
 	t.Helper()
 	s.each(t, epoch, func(server int, name string) {
-		of := append(s.keys[:len(s.keys):len(s.keys)], s.data)[server]
+		of := append(s.Keys[:len(s.Keys):len(s.Keys)], s.Data)[server]
 		if err := of.Client(t).Persist(t.Context(), name).Err(); err != nil {
 			t.Error(err)
 		}
@@ -148,7 +149,7 @@ func auditWardens(t *testing.T, hosts []*e2eSystem) {
 	t.Helper()
 	args, keys := []string{"audit", "verify"}, []string{"--output", "json", "--grace", (2 * wardenLease).String()}
 	for _, host := range hosts {
-		dir := filepath.Join(host.config["desk"].(map[string]any)["receipts_dir"].(string), "warden")
+		dir := filepath.Join(host.Section("desk")["receipts_dir"].(string), "warden")
 		args, keys = append(args, dir), append(keys, "--key", filepath.Join(dir, "receipts.pub"))
 	}
 	out, err := exec.Command("mayfly", append(args, keys...)...).Output()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 )
 
 // What arrives at the wrong time: too early, too late, again.
@@ -21,10 +22,10 @@ func futureEvents(t *testing.T, l *lab) {
 	produceStamped(t, l.kafka, name, stamp.Add(time.Hour), connects(stamp, "g05-stamp", "198.51.100.5"))
 	check := func(ingest *process) {
 		t.Helper()
-		eventually(t, "each has its result", func() bool {
-			return ingest.events("time_future") == 1 && ingest.events("stamp_future") == 1 && ingest.events("stored") == 1
-		}, func() { t.Log(ingest.metric("mayfly_ingest_events_total")) })
-		found := l.desk.awaitFound(t, lookup.Request{IP: "198.51.100.5"}, 1)
+		mayflytest.Eventually(t, "each has its result", func() bool {
+			return ingest.Events("time_future") == 1 && ingest.Events("stamp_future") == 1 && ingest.Events("stored") == 1
+		}, func() { t.Log(ingest.Metric("mayfly_ingest_events_total")) })
+		found := l.desk.AwaitFound(t, lookup.Request{IP: "198.51.100.5"}, 1)
 		if e := found.Events[0]; e.Account != "g05-skewed" || e.Time.UnixMilli() != stamp.UnixMilli() {
 			t.Errorf("%s is found at %v after the stamp", e.Account, e.Time.Sub(stamp))
 		}
@@ -42,8 +43,8 @@ func lateEvents(t *testing.T, l *lab) {
 	produce(t, l.kafka, name, connects(now.Add(-arrivalWindow-epochLength), "g06-late", "198.51.100.6"),
 		connects(now, "g06-living", "198.51.100.6"))
 	ingest := l.ingest(t, name, "only")
-	l.desk.awaitFound(t, lookup.Request{IP: "198.51.100.6"}, 1)
-	if expired, stored := ingest.events("expired"), ingest.events("stored"); expired != 1 || stored != 1 {
+	l.desk.AwaitFound(t, lookup.Request{IP: "198.51.100.6"}, 1)
+	if expired, stored := ingest.Events("expired"), ingest.Events("stored"); expired != 1 || stored != 1 {
 		t.Errorf("%v expired, %v stored, want one each", expired, stored)
 	}
 	l.mustHoldNothingDue(t, "g06", arrivalWindow)
@@ -58,31 +59,31 @@ func replay(t *testing.T, l *lab) {
 	begun := freshEpoch()
 	produce(t, l.kafka, name, connects(begun, "g07-before", "198.51.100.7"))
 	ingest := l.ingest(t, name, "first")
-	l.desk.awaitFound(t, lookup.Request{IP: "198.51.100.7"}, 1)
-	ingest.kill()
+	l.desk.AwaitFound(t, lookup.Request{IP: "198.51.100.7"}, 1)
+	ingest.Kill()
 
 	admin := l.kafka.Admin(t)
 	if _, err := admin.DeleteTopic(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the topic is gone", func() bool {
+	mayflytest.Eventually(t, "the topic is gone", func() bool {
 		topics, err := admin.ListTopics(t.Context())
 		return err == nil && !topics.Has(name)
 	})
 	l.kafka.CreateTopic(t, name, 1, nil)
 	produce(t, l.kafka, name, connects(begun, "g07-after", "198.51.100.7"))
 	second := l.ingest(t, name, "second")
-	l.desk.awaitFound(t, lookup.Request{IP: "198.51.100.7"}, 2)
-	eventually(t, "it is committed", func() bool { return l.committed(t, name+"-second") == 1 })
-	second.kill()
+	l.desk.AwaitFound(t, lookup.Request{IP: "198.51.100.7"}, 2)
+	mayflytest.Eventually(t, "it is committed", func() bool { return l.committed(t, name+"-second") == 1 })
+	second.Kill()
 
 	sleepUntil(deadline(begun, arrivalWindow).Add(time.Second))
 	again := l.ingest(t, name, "again")
-	eventually(t, "it is judged again", func() bool { return again.events("expired") == 1 })
-	if n := again.events("stored"); n != 0 {
+	mayflytest.Eventually(t, "it is judged again", func() bool { return again.Events("expired") == 1 })
+	if n := again.Events("stored"); n != 0 {
 		t.Errorf("%v events stored again after their deadline", n)
 	}
-	l.desk.mustNotFind(t, lookup.Request{IP: "198.51.100.7"}, lookup.Request{Account: "g07-before"}, lookup.Request{Account: "g07-after"})
+	l.desk.MustNotFind(t, lookup.Request{IP: "198.51.100.7"}, lookup.Request{Account: "g07-before"}, lookup.Request{Account: "g07-after"})
 	l.mustHoldNothingDue(t, "g07", arrivalWindow)
 }
 
@@ -96,11 +97,11 @@ func ingestDown(t *testing.T, l *lab) {
 	sleepUntil(deadline(begun, arrivalWindow).Add(100 * time.Millisecond))
 	produce(t, l.kafka, name, connects(time.Now(), "g18", "198.51.100.18"))
 	ingest := l.ingest(t, name, "only")
-	l.desk.awaitFound(t, lookup.Request{Account: "g18"}, 1)
-	if expired, stored := ingest.events("expired"), ingest.events("stored"); expired != 2 || stored != 1 {
+	l.desk.AwaitFound(t, lookup.Request{Account: "g18"}, 1)
+	if expired, stored := ingest.Events("expired"), ingest.Events("stored"); expired != 2 || stored != 1 {
 		t.Errorf("%v expired, %v stored, want 2 and 1", expired, stored)
 	}
-	eventually(t, "all is committed", func() bool { return l.committed(t, name+"-only") == 3 })
+	mayflytest.Eventually(t, "all is committed", func() bool { return l.committed(t, name+"-only") == 3 })
 	l.mustHoldNothingDue(t, "g18", arrivalWindow)
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/retention/redisconn/redistest"
 )
 
@@ -30,10 +31,10 @@ func variant(t *testing.T, l *lab, name string) (s *system, topic string) {
 	t.Helper()
 	s, topic = ownSystem(t, l, arrivalWindow), "guarantee-"+name
 	l.kafka.CreateTopic(t, topic, 1, nil)
-	p := s.config["policies"].([]map[string]any)[0]
+	p := s.Config["policies"].([]map[string]any)[0]
 	p["name"] = name
 	delete(p, "match")
-	s.section("kafka")["topics"] = []string{topic}
+	s.Section("kafka")["topics"] = []string{topic}
 	return s, topic
 }
 
@@ -44,20 +45,20 @@ func variant(t *testing.T, l *lab, name string) (s *system, topic string) {
 func keyringClock(t *testing.T, l *lab, account string, ahead time.Duration) {
 	s, name := variant(t, l, account)
 	node, _ := redistest.StartSkewed(t, ahead, "--slowlog-max-len", "0")
-	s.keys[1] = node
-	s.section("keyring")["nodes"] = []string{s.keys[0].URL(), node.URL()}
-	warden, desk := s.start(t, "warden"), s.start(t, "desk")
+	s.Keys[1] = node
+	s.Section("keyring")["nodes"] = []string{s.Keys[0].URL(), node.URL()}
+	warden, desk := s.Start(t, "warden"), s.Start(t, "desk")
 	s.ingest(t, name, "only")
 	begun := freshEpoch()
 	produce(t, l.kafka, name, connects(begun, account, "198.51.100.20"))
-	desk.awaitFound(t, byAccount(account), 1)
-	eventually(t, "the clock is noticed", func() bool {
-		return warden.metric("mayfly_assurance_level") == 0 &&
-			warden.metric(`mayfly_attested_conditions{area="keyring",condition="clock",verdict="fail"}`) == 1
+	desk.AwaitFound(t, byAccount(account), 1)
+	mayflytest.Eventually(t, "the clock is noticed", func() bool {
+		return warden.Metric("mayfly_assurance_level") == 0 &&
+			warden.Metric(`mayfly_attested_conditions{area="keyring",condition="clock",verdict="fail"}`) == 1
 	})
 	sleepUntil(deadline(begun, arrivalWindow))
 	s.mustHoldNothingDue(t, account, arrivalWindow)
-	desk.mustNotFind(t, byAccount(account))
+	desk.MustNotFind(t, byAccount(account))
 }
 
 // dataAhead: a data Redis that is ahead deletes at once and still answers 1, so nothing is committed
@@ -67,15 +68,15 @@ func dataAhead(t *testing.T, l *lab) {
 	const account = "g20-data"
 	s, name := variant(t, l, account)
 	data, clock := redistest.StartSkewed(t, 0)
-	s.data = data
-	s.section("redis")["addrs"] = []string{data.Addr}
-	warden, desk := s.start(t, "warden"), s.start(t, "desk")
-	warden.awaitReady(t)
+	s.Data = data
+	s.Section("redis")["addrs"] = []string{data.Addr}
+	warden, desk := s.Start(t, "warden"), s.Start(t, "desk")
+	warden.AwaitReady(t)
 	ingest := s.ingest(t, name, "only")
-	ingest.awaitReady(t)
+	ingest.AwaitReady(t)
 	clock.Set(t, time.Hour)
-	eventually(t, "ingest waits", func() bool {
-		status, _ := ingest.get("/readyz")
+	mayflytest.Eventually(t, "ingest waits", func() bool {
+		status, _ := ingest.Get("/readyz")
 		return status == http.StatusServiceUnavailable
 	})
 	produce(t, l.kafka, name, connects(freshEpoch(), account, "198.51.100.21"))
@@ -84,10 +85,10 @@ func dataAhead(t *testing.T, l *lab) {
 		t.Errorf("%d events are committed that Redis has deleted", n)
 	}
 	clock.Set(t, 0)
-	ingest.awaitReady(t)
+	ingest.AwaitReady(t)
 	found := 0
-	eventually(t, "an event is found again", func() bool {
-		found = len(desk.look(t, byAccount(account)).Events)
+	mayflytest.Eventually(t, "an event is found again", func() bool {
+		found = len(desk.Look(t, byAccount(account)).Events)
 		return found == 1
 	})
 }
@@ -99,24 +100,24 @@ func dataAhead(t *testing.T, l *lab) {
 func suspended(t *testing.T, l *lab) {
 	const account = "g20-suspended"
 	s, name := variant(t, l, account)
-	s.start(t, "warden").awaitReady(t)
-	desk := s.start(t, "desk")
+	s.Start(t, "warden").AwaitReady(t)
+	desk := s.Start(t, "desk")
 	s.ingest(t, name, "only")
 	begun := freshEpoch()
 	produce(t, l.kafka, name, connects(begun, account, "198.51.100.22"))
-	desk.awaitFound(t, byAccount(account), 1)
-	desk.signal(t, syscall.SIGSTOP)
-	s.keys[1].Suspend(t)
+	desk.AwaitFound(t, byAccount(account), 1)
+	desk.Signal(t, syscall.SIGSTOP)
+	s.Keys[1].Suspend(t)
 	sleepUntil(deadline(begun, arrivalWindow).Add(100 * time.Millisecond))
-	desk.signal(t, syscall.SIGCONT)
-	if _, body := desk.ask(byAccount(account)); strings.Contains(body, "198.51.100.22") { // with a node that hangs it may refuse
+	desk.Signal(t, syscall.SIGCONT)
+	if _, body := desk.Ask(byAccount(account)); strings.Contains(body, "198.51.100.22") { // with a node that hangs it may refuse
 		t.Error("the desk tells the event after its deadline")
 	}
-	s.keys[1].Resume(t)
-	eventually(t, "the desk answers", func() bool {
-		status, _ := desk.ask(byAccount(account))
+	s.Keys[1].Resume(t)
+	mayflytest.Eventually(t, "the desk answers", func() bool {
+		status, _ := desk.Ask(byAccount(account))
 		return status == http.StatusOK
 	})
-	desk.mustNotFind(t, everyWay(account, "198.51.100.22", begun)...)
+	desk.MustNotFind(t, everyWay(account, "198.51.100.22", begun)...)
 	s.mustHoldNothingDue(t, account, arrivalWindow)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/retention/redisconn/redistest"
 )
 
@@ -17,7 +18,7 @@ func replicate(t testing.TB, of *redistest.Server) *redistest.Server {
 	host, port := "127.0.0.1", of.Addr[len("127.0.0.1:"):]
 	replica := redistest.Start(t, "--replicaof", host+" "+port, "--repl-diskless-load", "disabled", "--repl-diskless-sync-delay", "0")
 	client := replica.Client(t)
-	eventually(t, "the replica is in sync", func() bool {
+	mayflytest.Eventually(t, "the replica is in sync", func() bool {
 		info, err := client.InfoMap(t.Context()).Result()
 		return err == nil && info["Replication"]["master_link_status"] == "up"
 	})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"mayfly/cmd/mayfly/mayflytest"
 )
 
 // Every key has its expiry from its first instant, and nothing takes or extends it.
@@ -70,13 +72,13 @@ func alwaysExpiring(t *testing.T, l *lab) {
 	for _, client := range clients {
 		watchExpiries(t, client, w)
 	}
-	s.start(t, "warden").awaitReady(t)
+	s.Start(t, "warden").AwaitReady(t)
 	ingest := s.ingest(t, name, "only")
 	for i := range 60 {
 		produce(t, l.kafka, name, connects(time.Now(), "g08", fmt.Sprint("198.51.100.", i)))
 		time.Sleep(100 * time.Millisecond) // the traffic spans epochs
 	}
-	eventually(t, "all is stored", func() bool { return ingest.events("stored") == 60 })
+	mayflytest.Eventually(t, "all is stored", func() bool { return ingest.Events("stored") == 60 })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, event := range []string{"rpush", "hset", "expire"} {
@@ -102,15 +104,15 @@ func cutConnections(t *testing.T, l *lab) {
 	const events = 200
 	s := ownSystem(t, l, 2*time.Minute)
 	name := topic(t, l.kafka)
-	proxy := s.data.Proxy(t)
+	proxy := s.Data.Proxy(t)
 	cut := s.with(func(config map[string]any) { config["redis"].(map[string]any)["addrs"] = []string{proxy.Addr} })
-	s.start(t, "warden").awaitReady(t)
-	desk := s.start(t, "desk")
+	s.Start(t, "warden").AwaitReady(t)
+	desk := s.Start(t, "desk")
 	cut.ingest(t, name, "only")
-	client := s.data.Client(t)
+	client := s.Data.Client(t)
 	draw := rand.New(rand.NewPCG(9, 9))
 	wrong := 0
-	eventually(t, "enough connections are cut", func() bool {
+	mayflytest.Eventually(t, "enough connections are cut", func() bool {
 		proxy.CutAfter(1 + draw.IntN(12))
 		if n := proxy.Cuts(); n < events {
 			produce(t, l.kafka, name, connects(time.Now(), "g09", fmt.Sprint("198.51.100.", n%256)))
@@ -128,8 +130,8 @@ func cutConnections(t *testing.T, l *lab) {
 	}
 	produced := l.end(t, name)
 	found := 0
-	eventually(t, "all is found", func() bool {
-		answer := desk.look(t, byAccount("g09"))
+	mayflytest.Eventually(t, "all is found", func() bool {
+		answer := desk.Look(t, byAccount("g09"))
 		found = len(answer.Events)
 		return found >= produced && answer.Complete
 	})

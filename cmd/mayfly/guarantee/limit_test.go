@@ -13,10 +13,10 @@ const kekBytes = 120
 const noLimit = unix.RLIM_INFINITY
 
 // limitFiles lets a running process write no file beyond so many bytes, as a full disk does.
-func (p *process) limitFiles(t testing.TB, bytes uint64) {
+func limitFiles(t testing.TB, p *process, bytes uint64) {
 	t.Helper()
 	limit := unix.Rlimit{Cur: bytes, Max: noLimit}
-	if err := unix.Prlimit(p.command.Process.Pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+	if err := unix.Prlimit(p.PID, unix.RLIMIT_FSIZE, &limit, nil); err != nil {
 		t.Fatal(err)
 	}
 }

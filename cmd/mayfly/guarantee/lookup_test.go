@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 )
 
 // What a look-up may say, and until when.
@@ -39,21 +40,21 @@ func nothingOutlives(t *testing.T, l *lab) {
 	last := first
 	last.Event = "disconnect"
 	produce(t, l.kafka, name, first, last)
-	l.desk.awaitFound(t, byAccount("g10"), 2)
+	l.desk.AwaitFound(t, byAccount("g10"), 2)
 	for _, request := range everyWay("g10", "198.51.100.10", begun) {
-		l.desk.awaitFound(t, request, 2)
+		l.desk.AwaitFound(t, request, 2)
 	}
 	sleepUntil(deadline(begun, arrivalWindow))
-	l.desk.mustNotFind(t, everyWay("g10", "198.51.100.10", begun)...)
+	l.desk.MustNotFind(t, everyWay("g10", "198.51.100.10", begun)...)
 	l.mustHoldNothingDue(t, "g10", arrivalWindow)
-	batch := exec.Command(mayfly, "lookup", "batch", "-", "--desk", l.desk.url, "--case", "GUARANTEE-1", "--reason", "test", "--output", "json") //nolint:gosec // the binary under test
+	batch := exec.Command(mayfly, "lookup", "batch", "-", "--desk", l.desk.URL, "--case", mayflytest.Case, "--reason", "test", "--output", "json") //nolint:gosec // the binary under test
 	batch.Stdin = bytes.NewBufferString("account\ng10\n")
 	out, err := batch.Output()
 	if err != nil || bytes.Contains(out, []byte("198.51.100.10")) {
 		t.Errorf("a batch says %s (%v)", out, err)
 	}
 	for _, page := range []string{"/v1/retention", "/metrics", "/readyz"} {
-		if _, body := l.desk.get(page); bytes.Contains([]byte(body), []byte("198.51.100.10")) {
+		if _, body := l.desk.Get(page); bytes.Contains([]byte(body), []byte("198.51.100.10")) {
 			t.Errorf("%s knows the address", page)
 		}
 	}
@@ -71,9 +72,9 @@ func warmCaches(t *testing.T, l *lab) {
 	desks := []*process{l.desk, l.with(func(config map[string]any) {
 		desk := config["desk"].(map[string]any)
 		desk["receipts_dir"] = desk["receipts_dir"].(string) + "-second"
-	}).start(t, "desk")}
+	}).Start(t, "desk")}
 	for _, desk := range desks {
-		desk.awaitFound(t, byAccount("g15"), 1)
+		desk.AwaitFound(t, byAccount("g15"), 1)
 	}
 	before, after := 0, 0
 	for time.Now().Before(due.Add(2 * time.Second)) {
@@ -82,7 +83,7 @@ func warmCaches(t *testing.T, l *lab) {
 		}
 		for i, request := range everyWay("g15", "198.51.100.15", begun) {
 			asked := time.Now()
-			result := desks[i%2].look(t, request)
+			result := desks[i%2].Look(t, request)
 			switch {
 			case asked.Before(due):
 				before += len(result.Events)
@@ -108,14 +109,14 @@ func carrierNAT(t *testing.T, l *lab) {
 	one.Port, one.PortEnd, one.Session = 2048, 4095, "a"
 	other.Port, other.PortEnd, other.Session = 4096, 6143, "b"
 	produce(t, l.kafka, name, one, other)
-	l.desk.awaitFound(t, lookup.Request{Prefix: "100.64.0.24/32"}, 2)
+	l.desk.AwaitFound(t, lookup.Request{Prefix: "100.64.0.24/32"}, 2)
 	moment := at.UTC().Format(time.RFC3339Nano)
-	result := l.desk.look(t, lookup.Request{IP: "100.64.0.24", At: moment})
+	result := l.desk.Look(t, lookup.Request{IP: "100.64.0.24", At: moment})
 	if !result.Ambiguous || result.Accounts != 2 || len(result.Events) > 0 {
 		t.Errorf("ambiguous: %v, %d accounts, %d events told", result.Ambiguous, result.Accounts, len(result.Events))
 	}
 	for account, port := range map[string]int{"g24-one": 3000, "g24-other": 5000} {
-		result := l.desk.look(t, lookup.Request{IP: "100.64.0.24", At: moment, Port: &port})
+		result := l.desk.Look(t, lookup.Request{IP: "100.64.0.24", At: moment, Port: &port})
 		if result.Ambiguous || len(result.Events) != 1 || result.Events[0].Account != account {
 			t.Errorf("port %d: ambiguous: %v, %d events", port, result.Ambiguous, len(result.Events))
 		}
@@ -136,9 +137,9 @@ func spellings(t *testing.T, l *lab) {
 	}
 	produce(t, l.kafka, name, connects(now, "g28-zone", "fe80::28%eth0"), connects(now, "g28-octal", "203.0.113.028"))
 	for _, ip := range append(append([]string{}, four...), six...) {
-		l.desk.awaitFound(t, byIP(ip), 3)
+		l.desk.AwaitFound(t, byIP(ip), 3)
 	}
-	if n := ingest.events("stored"); n != 6 {
+	if n := ingest.Events("stored"); n != 6 {
 		t.Errorf("%v events are stored, want 6: a zone and an octal spelling are refused", n)
 	}
 }
@@ -149,32 +150,32 @@ func spellings(t *testing.T, l *lab) {
 func noReceipt(t *testing.T, l *lab) {
 	s := ownSystem(t, l, arrivalWindow)
 	name := topic(t, l.kafka)
-	warden, desk := s.start(t, "warden"), s.start(t, "desk")
-	warden.awaitReady(t)
+	warden, desk := s.Start(t, "warden"), s.Start(t, "desk")
+	warden.AwaitReady(t)
 	s.ingest(t, name, "only")
 	begun := freshEpoch()
 	produce(t, l.kafka, name, connects(begun, "g21", "198.51.100.21"))
-	desk.awaitFound(t, byAccount("g21"), 1)
+	desk.AwaitFound(t, byAccount("g21"), 1)
 	for _, p := range []*process{warden, desk} {
-		p.limitFiles(t, kekBytes)
+		limitFiles(t, p, kekBytes)
 	}
-	status, body := desk.ask(byAccount("g21"))
+	status, body := desk.Ask(byAccount("g21"))
 	if status != http.StatusServiceUnavailable || bytes.Contains([]byte(body), []byte("198.51.100.21")) {
 		t.Errorf("a look-up without a receipt is answered: %d %s", status, body)
 	}
 	sleepUntil(deadline(begun, arrivalWindow))
 	s.mustHoldNothingDue(t, "g21", arrivalWindow)
-	eventually(t, "the warden says that it can't write", func() bool {
-		status, _ := warden.get("/readyz")
+	mayflytest.Eventually(t, "the warden says that it can't write", func() bool {
+		status, _ := warden.Get("/readyz")
 		return status != http.StatusOK
 	})
 	for _, p := range []*process{warden, desk} {
-		p.limitFiles(t, noLimit)
+		limitFiles(t, p, noLimit)
 	}
-	eventually(t, "the desk answers again", func() bool {
-		status, _ := desk.ask(byAccount("g21"))
+	mayflytest.Eventually(t, "the desk answers again", func() bool {
+		status, _ := desk.Ask(byAccount("g21"))
 		return status == http.StatusOK
 	})
-	warden.awaitReady(t)
+	warden.AwaitReady(t)
 	s.mustBeSound(t)
 }

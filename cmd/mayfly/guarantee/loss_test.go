@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"mayfly/abuse/lookup"
+	"mayfly/cmd/mayfly/mayflytest"
 )
 
 // Data that is lost before its time, and data that stays beyond it.
@@ -17,12 +18,12 @@ func stored(t *testing.T, l *lab, account, ip string) (s *system, warden, desk *
 	t.Helper()
 	s = ownSystem(t, l, arrivalWindow)
 	name := topic(t, l.kafka)
-	warden, desk = s.start(t, "warden"), s.start(t, "desk")
-	warden.awaitReady(t)
+	warden, desk = s.Start(t, "warden"), s.Start(t, "desk")
+	warden.AwaitReady(t)
 	s.ingest(t, name, "only")
 	begun = freshEpoch()
 	produce(t, l.kafka, name, connects(begun, account, ip))
-	desk.awaitFound(t, lookup.Request{Account: account}, 1)
+	desk.AwaitFound(t, lookup.Request{Account: account}, 1)
 	return s, warden, desk, begun
 }
 
@@ -31,11 +32,11 @@ func stored(t *testing.T, l *lab, account, ip string) (s *system, warden, desk *
 // Mutant: a key-encryption key that stands still.
 func replicaCutOff(t *testing.T, l *lab) {
 	s, _, desk, begun := stored(t, l, "g11", "198.51.100.11")
-	replica := replicate(t, s.data)
+	replica := replicate(t, s.Data)
 	client := replica.Client(t)
-	eventually(t, "the replica has the chunks", func() bool { return living(t, client, "g11") >= living(t, s.data.Client(t), "g11") })
+	mayflytest.Eventually(t, "the replica has the chunks", func() bool { return living(t, client, "g11") >= living(t, s.Data.Client(t), "g11") })
 	var stolen loot
-	stolen.steal(t, s.keys[0].Client(t), "g11")
+	stolen.steal(t, s.Keys[0].Client(t), "g11")
 	stolen.steal(t, client, "g11")
 	stolen.mustRead(t, s, "g11")
 	cut(t, replica)
@@ -47,12 +48,12 @@ func replicaCutOff(t *testing.T, l *lab) {
 		t.Fatal("the replica's file has none of the frames: the case proves nothing")
 	}
 	stolen.mustBeWorthless(t, s, "g11")
-	desk.mustNotFind(t, everyWay("g11", "198.51.100.11", begun)...)
+	desk.MustNotFind(t, everyWay("g11", "198.51.100.11", begun)...)
 	other := s.with(func(config map[string]any) {
 		config["redis"] = map[string]any{"addrs": []string{replica.Addr}}
-		config["desk"] = map[string]any{"listen": "127.0.0.1:0", "receipts_dir": s.folder + "/other"}
-	}).start(t, "desk")
-	other.mustNotFind(t, everyWay("g11", "198.51.100.11", begun)...)
+		config["desk"] = map[string]any{"listen": "127.0.0.1:0", "receipts_dir": s.Folder + "/other"}
+	}).Start(t, "desk")
+	other.MustNotFind(t, everyWay("g11", "198.51.100.11", begun)...)
 }
 
 // 13: a backup of the data and of the keyring that is restored after the deadline, stripped of
@@ -76,7 +77,7 @@ func backupRestored(t *testing.T, l *lab) {
 	}
 	sleepUntil(time.Now().Truncate(epochLength).Add(arrivalWindow))
 	s.mustHoldNothingDue(t, "g13", arrivalWindow)
-	warden.signal(t, syscall.SIGSTOP) // else it destroys at once what has come back
+	warden.Signal(t, syscall.SIGSTOP) // else it destroys at once what has come back
 	for i, client := range clients {
 		for name, content := range backups[i] {
 			if epoch, ok := epochOf(name); ok && !epoch.Deadline(arrivalWindow).After(time.Now()) {
@@ -93,10 +94,10 @@ func backupRestored(t *testing.T, l *lab) {
 		t.Fatal("nothing is restored: the case proves nothing")
 	}
 	before.mustBeWorthless(t, s, "g13")
-	desk.mustNotFind(t, everyWay("g13", "198.51.100.13", begun)...)
-	warden.signal(t, syscall.SIGCONT)
+	desk.MustNotFind(t, everyWay("g13", "198.51.100.13", begun)...)
+	warden.Signal(t, syscall.SIGCONT)
 	for _, client := range clients[1:] {
-		eventually(t, "the warden destroys what was restored to the keyring", func() bool {
+		mayflytest.Eventually(t, "the warden destroys what was restored to the keyring", func() bool {
 			return len(due(t, []*redis.Client{client}, "g13", arrivalWindow)) == 0
 		})
 	}
@@ -107,7 +108,7 @@ func backupRestored(t *testing.T, l *lab) {
 // Mutant: the looks at the deadline taken out of readers and of questions.
 func unreclaimed(t *testing.T, l *lab) {
 	s, warden, desk, begun := stored(t, l, "g25", "198.51.100.25")
-	warden.signal(t, syscall.SIGSTOP)
+	warden.Signal(t, syscall.SIGSTOP)
 	clients := s.clients(t)
 	for _, client := range clients {
 		for _, name := range keysOf(t, client, "mayfly:*g25/*") {
@@ -115,13 +116,13 @@ func unreclaimed(t *testing.T, l *lab) {
 		}
 	}
 	sleepUntil(deadline(begun, arrivalWindow))
-	desk.mustNotFind(t, everyWay("g25", "198.51.100.25", begun)...)
+	desk.MustNotFind(t, everyWay("g25", "198.51.100.25", begun)...)
 	if len(due(t, clients, "g25", arrivalWindow)) < 5 {
 		t.Fatal("the servers have reclaimed it: the case proves nothing")
 	}
-	warden.signal(t, syscall.SIGCONT)
+	warden.Signal(t, syscall.SIGCONT)
 	for _, client := range clients {
-		eventually(t, "the warden ends it", func() bool { return len(due(t, []*redis.Client{client}, "g25", arrivalWindow)) == 0 })
+		mayflytest.Eventually(t, "the warden ends it", func() bool { return len(due(t, []*redis.Client{client}, "g25", arrivalWindow)) == 0 })
 	}
 }
 
@@ -130,7 +131,7 @@ func unreclaimed(t *testing.T, l *lab) {
 // Mutant: what writers say they wrote left out of the look-up.
 func lossIsTold(t *testing.T, l *lab) {
 	s, _, desk, _ := stored(t, l, "g26", "198.51.100.26")
-	client := s.data.Client(t)
+	client := s.Data.Client(t)
 	for _, name := range keysOf(t, client, "mayfly:{g26/*/ip/*") {
 		if err := client.Del(t.Context(), name).Err(); err != nil { // as eviction does
 			t.Fatal(err)
@@ -138,7 +139,7 @@ func lossIsTold(t *testing.T, l *lab) {
 	}
 	told := func(what string, request lookup.Request) {
 		t.Helper()
-		if result := desk.look(t, request); result.Complete || len(result.Events) > 0 {
+		if result := desk.Look(t, request); result.Complete || len(result.Events) > 0 {
 			t.Errorf("after %s: complete: %v, %d events", what, result.Complete, len(result.Events))
 		}
 	}
@@ -146,7 +147,7 @@ func lossIsTold(t *testing.T, l *lab) {
 	if err := client.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the lost directory shows", func() bool { return !desk.look(t, byAccount("g26")).Complete })
+	mayflytest.Eventually(t, "the lost directory shows", func() bool { return !desk.Look(t, byAccount("g26")).Complete })
 	told("a failover to an empty server", byAccount("g26"))
 }
 
@@ -157,17 +158,17 @@ func destroyedEpoch(t *testing.T, l *lab) {
 	const long, short = 60 * time.Second, 6 * time.Second
 	s := ownSystem(t, l, long)
 	name := topic(t, l.kafka)
-	warden, desk := s.withWindow(short).start(t, "warden"), s.start(t, "desk")
-	warden.awaitReady(t)
+	warden, desk := s.withWindow(short).Start(t, "warden"), s.Start(t, "desk")
+	warden.AwaitReady(t)
 	begun := freshEpoch()
 	sleepUntil(deadline(begun, short))
-	eventually(t, "it is purged", func() bool { return len(due(t, s.clients(t), "g14", short)) == 0 })
+	mayflytest.Eventually(t, "it is purged", func() bool { return len(due(t, s.clients(t), "g14", short)) == 0 })
 	produceStamped(t, l.kafka, name, begun, connects(begun, "g14", "198.51.100.14"))
 	produce(t, l.kafka, name, connects(time.Now(), "g14", "198.51.100.14"))
 	ingest := s.ingest(t, name, "only")
-	eventually(t, "the living event is found", func() bool { return len(desk.look(t, byAccount("g14")).Events) == 1 })
-	eventually(t, "each is counted", func() bool { return ingest.events("purged") == 1 && ingest.events("stored") == 1 },
-		func() { t.Log(ingest.metric("mayfly_ingest_events_total")) })
+	mayflytest.Eventually(t, "the living event is found", func() bool { return len(desk.Look(t, byAccount("g14")).Events) == 1 })
+	mayflytest.Eventually(t, "each is counted", func() bool { return ingest.Events("purged") == 1 && ingest.Events("stored") == 1 },
+		func() { t.Log(ingest.Metric("mayfly_ingest_events_total")) })
 	if names := due(t, s.clients(t), "g14", short); len(names) > 0 {
 		t.Errorf("%d keys of epochs that were destroyed, the first %s", len(names), names[0])
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/pipeline/kafkain/kafkatest"
 )
 
@@ -31,25 +32,25 @@ func BenchmarkPurge(b *testing.B) {
 	const topic = "purge"
 	kafka.CreateTopic(b, topic, 1, nil)
 	s := newSystem(b, kafka, map[string]any{"name": "bench", "window": window.String(), "epoch": "1s", "basis": "test"})
-	delete(s.config["warden"].(map[string]any), "shards") // the default
-	warden := s.start(b, "warden")
-	warden.awaitReady(b)
+	delete(s.Section("warden"), "shards") // the default
+	warden := s.Start(b, "warden")
+	warden.AwaitReady(b)
 	ingest := s.ingest(b, topic, "bench")
 
 	ctx, stop := context.WithCancel(b.Context())
 	defer stop()
 	go keepProducing(ctx, b, kafka, topic)
-	eventually(b, "events are stored", func() bool { return ingest.events("stored") > 0 })
+	mayflytest.Eventually(b, "events are stored", func() bool { return ingest.Events("stored") > 0 })
 	waits := make(chan []time.Duration, 1)
 	probing, done := context.WithCancel(ctx)
-	go func() { waits <- probe(probing, s.data.Client(b)) }()
-	eventually(b, "epochs are purged", func() bool { return len(lags(warden)) >= benchRounds })
+	go func() { waits <- probe(probing, s.Data.Client(b)) }()
+	mayflytest.Eventually(b, "epochs are purged", func() bool { return len(lags(warden)) >= benchRounds })
 	done()
 	waited := <-waits
 	measured := lags(warden)
-	stored := ingest.events("stored")
+	stored := ingest.Events("stored")
 
-	warden.kill()
+	warden.Kill()
 	stop()
 	gone := goneByThemselves(b, s, window)
 	slices.Sort(measured)
@@ -96,7 +97,7 @@ func probe(ctx context.Context, client *redis.Client) (waited []time.Duration) {
 
 // lags are those of the purges that a warden has logged.
 func lags(warden *process) (found []time.Duration) {
-	for line := range strings.Lines(warden.log.String()) {
+	for line := range strings.Lines(warden.Log()) {
 		var entry struct {
 			Message string  `json:"msg"`
 			Lag     float64 `json:"lag"` // seconds

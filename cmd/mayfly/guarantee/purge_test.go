@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/retention/receipts/audit"
 	"mayfly/retention/redisconn/redistest"
 )
@@ -21,7 +22,7 @@ const purgeWindow = 6 * time.Second
 // account is what the logs say of a policy, later purges excused.
 func (s *system) account(t testing.TB, policy string) (p audit.PolicyResult) {
 	t.Helper()
-	folder := filepath.Join(s.folder, "receipts", "warden")
+	folder := filepath.Join(s.Folder, "receipts", "warden")
 	out, _ := exec.Command(mayfly, "audit", "verify", folder, "--key", filepath.Join(folder, "receipts.pub"), "--output", "json").Output()
 	var result audit.Result
 	if json.Unmarshal(out, &result) != nil {
@@ -39,7 +40,7 @@ func (s *system) account(t testing.TB, policy string) (p audit.PolicyResult) {
 func (s *system) mustBeSound(t testing.TB) {
 	t.Helper()
 	var text string
-	eventually(t, "the logs account for every epoch", func() (sound bool) {
+	mayflytest.Eventually(t, "the logs account for every epoch", func() (sound bool) {
 		text, sound = s.audit(t, "--grace", "2m")
 		return sound
 	}, func() { t.Log(text) })
@@ -50,7 +51,7 @@ func (s *system) mustBeSound(t testing.TB) {
 func zeroTraffic(t *testing.T, l *lab) {
 	sleepUntil(time.Now().Add(purgeWindow + 3*epochLength))
 	var p audit.PolicyResult
-	eventually(t, "five epochs are accounted for", func() bool {
+	mayflytest.Eventually(t, "five epochs are accounted for", func() bool {
 		p = l.account(t, "g01")
 		return p.Epochs >= 5
 	}, func() { t.Log(p) })
@@ -58,7 +59,7 @@ func zeroTraffic(t *testing.T, l *lab) {
 		t.Errorf("of %d epochs %d purged, %d missing, %d late", p.Epochs, p.Purged, p.Missing, p.Late)
 	}
 	l.mustHoldNothingDue(t, "g01", purgeWindow)
-	if n := l.warden.metric("mayfly_retention_purge_lag_seconds_count"); n < 5 {
+	if n := l.warden.Metric("mayfly_retention_purge_lag_seconds_count"); n < 5 {
 		t.Errorf("%v purges measured", n)
 	}
 }
@@ -77,17 +78,17 @@ func blockedPurge(t *testing.T, l *lab) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := ownSystem(t, l, purgeWindow)
-			warden := s.start(t, "warden")
-			warden.awaitReady(t)
-			b.block(t, s.keys[1])
-			eventually(t, "a due epoch is not accounted for", func() bool { return s.account(t, "g02").Missing > 0 })
-			eventually(t, "the warden says so", func() bool {
-				status, _ := warden.get("/readyz")
-				return status != http.StatusOK && warden.metric("mayfly_retention_overdue_epochs") > 0
+			warden := s.Start(t, "warden")
+			warden.AwaitReady(t)
+			b.block(t, s.Keys[1])
+			mayflytest.Eventually(t, "a due epoch is not accounted for", func() bool { return s.account(t, "g02").Missing > 0 })
+			mayflytest.Eventually(t, "the warden says so", func() bool {
+				status, _ := warden.Get("/readyz")
+				return status != http.StatusOK && warden.Metric("mayfly_retention_overdue_epochs") > 0
 			})
-			b.release(t, s.keys[1])
-			eventually(t, "nothing is overdue", func() bool { return warden.metric("mayfly_retention_overdue_epochs") == 0 })
-			warden.awaitReady(t)
+			b.release(t, s.Keys[1])
+			mayflytest.Eventually(t, "nothing is overdue", func() bool { return warden.Metric("mayfly_retention_overdue_epochs") == 0 })
+			warden.AwaitReady(t)
 			s.mustBeSound(t)
 		})
 	}
@@ -116,19 +117,19 @@ func backlog(t *testing.T, l *lab) {
 		p["name"], p["epoch"] = "g03-"+string(rune('a'+i)), "1s"
 		all = append(all, p)
 	}
-	s.config["policies"] = all
-	warden := s.start(t, "warden")
-	warden.awaitReady(t)
-	readOnly(t, s.keys[0])
-	eventually(t, "the backlog is counted", func() bool { return warden.metric("mayfly_retention_overdue_epochs") > most })
-	if status, _ := warden.get("/readyz"); status == http.StatusOK {
+	s.Config["policies"] = all
+	warden := s.Start(t, "warden")
+	warden.AwaitReady(t)
+	readOnly(t, s.Keys[0])
+	mayflytest.Eventually(t, "the backlog is counted", func() bool { return warden.Metric("mayfly_retention_overdue_epochs") > most })
+	if status, _ := warden.Get("/readyz"); status == http.StatusOK {
 		t.Error("the warden is ready")
 	}
-	if !strings.Contains(warden.log.String(), "retention is not enforced in full") {
+	if !strings.Contains(warden.Log(), "retention is not enforced in full") {
 		t.Error("no log line says so")
 	}
-	writable(t, s.keys[0])
-	eventually(t, "the backlog is worked off", func() bool { return warden.metric("mayfly_retention_overdue_epochs") == 0 })
+	writable(t, s.Keys[0])
+	mayflytest.Eventually(t, "the backlog is worked off", func() bool { return warden.Metric("mayfly_retention_overdue_epochs") == 0 })
 	s.mustBeSound(t)
 }
 
@@ -137,9 +138,9 @@ func backlog(t *testing.T, l *lab) {
 // Mutant: a warden that does not ask its log what is owed.
 func purgerDies(t *testing.T, l *lab) {
 	s := ownSystem(t, l, purgeWindow)
-	warden := s.start(t, "warden")
-	warden.awaitReady(t)
-	client, node := s.data.Client(t), s.keys[0].Client(t)
+	warden := s.Start(t, "warden")
+	warden.AwaitReady(t)
+	client, node := s.Data.Client(t), s.Keys[0].Client(t)
 	for _, name := range keysOf(t, client, "mayfly:*") {
 		client.Persist(t.Context(), name) // so that only a purge ends it
 	}
@@ -150,16 +151,16 @@ func purgerDies(t *testing.T, l *lab) {
 			first = epoch
 		}
 	}
-	s.data.Suspend(t) // the keys can be destroyed, the chunks can't be unlinked
-	eventually(t, "the key is destroyed", func() bool {
+	s.Data.Suspend(t) // the keys can be destroyed, the chunks can't be unlinked
+	mayflytest.Eventually(t, "the key is destroyed", func() bool {
 		return node.Exists(t.Context(), "mayfly:key:private:"+first.String()).Val() == 0
 	})
-	warden.kill()
-	s.data.Resume(t)
+	warden.Kill()
+	s.Data.Resume(t)
 	if left := keysOf(t, client, "mayfly:{"+first.String()+"*"); len(left) == 0 {
 		t.Fatal("the first warden has finished: the case proves nothing")
 	}
-	s.start(t, "warden").awaitReady(t)
+	s.Start(t, "warden").AwaitReady(t)
 	s.mustHoldNothingDue(t, "g04", purgeWindow)
 	s.mustBeSound(t)
 }
@@ -170,25 +171,25 @@ func purgerDies(t *testing.T, l *lab) {
 func wardenHangs(t *testing.T, l *lab) {
 	s := ownSystem(t, l, arrivalWindow)
 	name := topic(t, l.kafka)
-	warden, desk := s.start(t, "warden"), s.start(t, "desk")
-	warden.awaitReady(t)
+	warden, desk := s.Start(t, "warden"), s.Start(t, "desk")
+	warden.AwaitReady(t)
 	ingest := s.ingest(t, name, "only")
 	begun := freshEpoch()
 	produce(t, l.kafka, name, connects(begun, "g16", "198.51.100.16"))
-	desk.awaitFound(t, byAccount("g16"), 1)
+	desk.AwaitFound(t, byAccount("g16"), 1)
 	var stolen loot
-	stolen.steal(t, s.keys[0].Client(t), "g16")
-	stolen.steal(t, s.data.Client(t), "g16")
+	stolen.steal(t, s.Keys[0].Client(t), "g16")
+	stolen.steal(t, s.Data.Client(t), "g16")
 	stolen.mustRead(t, s, "g16")
-	warden.signal(t, syscall.SIGSTOP)
+	warden.Signal(t, syscall.SIGSTOP)
 
 	sleepUntil(deadline(time.Now(), arrivalWindow))
 	s.mustHoldNothingDue(t, "g16", arrivalWindow)
-	desk.mustNotFind(t, byAccount("g16"))
+	desk.MustNotFind(t, byAccount("g16"))
 	stolen.mustBeWorthless(t, s, "g16")
 	produce(t, l.kafka, name, connects(time.Now(), "g16", "198.51.100.16"))
-	eventually(t, "ingest says that it can't store", func() bool {
-		status, _ := ingest.get("/readyz")
+	mayflytest.Eventually(t, "ingest says that it can't store", func() bool {
+		status, _ := ingest.Get("/readyz")
 		return status == http.StatusServiceUnavailable
 	})
 }

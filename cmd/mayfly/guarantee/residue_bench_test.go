@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/cmd/mayfly/residue"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/redisconn/redistest"
@@ -180,24 +181,24 @@ func benchSealed(t testing.TB, kafka *kafkatest.Cluster, c canary) leftovers {
 	const topic = "residue"
 	kafka.CreateTopic(t, topic, 1, map[string]string{"retention.ms": "4000", "segment.ms": "2000", "message.timestamp.type": "LogAppendTime"})
 	s := newSystem(t, kafka, map[string]any{"name": "bench", "window": arrivalWindow.String(), "epoch": epochLength.String(), "basis": "test"})
-	s.section("kafka")["topics"] = []string{topic}
-	replica := benchServers(t, s.data)
-	warden, desk := s.start(t, "warden"), s.start(t, "desk")
-	warden.awaitReady(t)
+	s.Section("kafka")["topics"] = []string{topic}
+	replica := benchServers(t, s.Data)
+	warden, desk := s.Start(t, "warden"), s.Start(t, "desk")
+	warden.AwaitReady(t)
 	ingest := s.ingest(t, topic, "bench")
 	records := make([]*kgo.Record, benchEvents)
 	for i := range records {
 		records[i] = &kgo.Record{Value: []byte(message(c, i))}
 	}
 	kafka.Produce(t, topic, kgo.NoCompression(), records...)
-	eventually(t, "all is stored", func() bool { return ingest.events("stored") == benchEvents })
+	mayflytest.Eventually(t, "all is stored", func() bool { return ingest.Events("stored") == benchEvents })
 	for _, request := range everyWay(c.account, c.ip, time.Now()) {
-		desk.look(t, request)
+		desk.Look(t, request)
 	}
-	snapshot(t, s.data, replica)
+	snapshot(t, s.Data, replica)
 	var stolen loot
-	stolen.steal(t, s.keys[0].Client(t), "bench")
-	stolen.steal(t, s.data.Client(t), "bench")
+	stolen.steal(t, s.Keys[0].Client(t), "bench")
+	stolen.steal(t, s.Data.Client(t), "bench")
 	stolen.mustRead(t, s, c.account)
 	relay := s.relay(t)
 	for range benchRequests {
@@ -205,15 +206,15 @@ func benchSealed(t testing.TB, kafka *kafkatest.Cluster, c canary) leftovers {
 		for i := range events {
 			events[i] = connects(time.Now(), c.account, c.ip)
 		}
-		relay.send(t, events...)
+		send(t, relay, events...)
 	}
 	stolen.stealTopic(t, kafka, topic)
-	stolen.steal(t, s.keys[0].Client(t), "bench")
+	stolen.steal(t, s.Keys[0].Client(t), "bench")
 	keys := stolen.rawKeys(t, stolen.opens(t, s))
 	compact := s.compact(t)
-	eventually(t, "all is compacted", func() bool { return compact.metric("mayfly_compact_events_total") >= benchEvents+benchAtRelay })
+	mayflytest.Eventually(t, "all is compacted", func() bool { return compact.Metric("mayfly_compact_events_total") >= benchEvents+benchAtRelay })
 	for _, request := range everyWay(c.account, c.ip, time.Now()) {
-		desk.look(t, request)
+		desk.Look(t, request)
 	}
 	before, err := c.needles.Files(kafka.Folder())
 	if err != nil {
@@ -222,22 +223,22 @@ func benchSealed(t testing.TB, kafka *kafkatest.Cluster, c canary) leftovers {
 	sleepUntil(time.Now().Truncate(epochLength).Add(arrivalWindow + 2*time.Second))
 
 	left := leftovers{"Kafka folder, before its bound": fmt.Sprint(before)}
-	left.measure(t, c, s.data, replica)
+	left.measure(t, c, s.Data, replica)
 	left["keys"] = fmt.Sprint(len(due(t, s.clients(t), "bench", arrivalWindow)))
 	open, logs := len(stolen.opens(t, s)), 0
 	for role, p := range map[string]*process{"relay": relay, "ingest": ingest, "compact": compact, "warden": warden, "desk": desk} {
-		n, err := c.needles.Memory(p.command.Process.Pid)
+		n, err := c.needles.Memory(p.PID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		left["memory of "+role] = fmt.Sprint(n)
-		if n, err = keys.Memory(p.command.Process.Pid); err != nil {
+		if n, err = keys.Memory(p.PID); err != nil {
 			t.Fatal(err)
 		}
 		open += n
-		logs += c.needles.Text(p.log.String())
+		logs += c.needles.Text(p.Log())
 	}
-	written, err := c.needles.Files(s.folder)
+	written, err := c.needles.Files(s.Folder)
 	if err != nil {
 		t.Fatal(err)
 	}

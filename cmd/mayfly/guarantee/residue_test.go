@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/cmd/mayfly/residue"
 	"mayfly/retention/redisconn/redistest"
 	"mayfly/retention/seal"
@@ -88,9 +89,9 @@ func frameKey(t testing.TB, f *seal.Frame, private, wrap []byte) []byte {
 
 // leftOf counts what a process's memory has of a canary once it was scrubbed, a second or two
 // after the deadline.
-func (p *process) leftOf(c canary) (n int, err error) {
+func leftOf(p *process, c canary) (n int, err error) {
 	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		n, err = c.needles.Memory(p.command.Process.Pid)
+		n, err = c.needles.Memory(p.PID)
 		if n == 0 || err != nil || time.Now().After(limit) {
 			return n, err
 		}
@@ -107,10 +108,10 @@ func nothingIsLeft(t *testing.T, l *lab) {
 	s := ownSystem(t, l, arrivalWindow)
 	name := topicOf(caseOf(t))
 	l.kafka.CreateTopic(t, name, 1, map[string]string{"retention.ms": "4000", "segment.ms": "2000", "message.timestamp.type": "LogAppendTime"})
-	servers := append([]*redistest.Server{s.data, replicate(t, s.data)}, s.keys...)
-	set(t, s.data, "slowlog-log-slower-than", "0")
-	warden, desk := s.start(t, "warden"), s.start(t, "desk")
-	warden.awaitReady(t)
+	servers := append([]*redistest.Server{s.Data, replicate(t, s.Data)}, s.Keys...)
+	set(t, s.Data, "slowlog-log-slower-than", "0")
+	warden, desk := s.Start(t, "warden"), s.Start(t, "desk")
+	warden.AwaitReady(t)
 	ingest := s.ingest(t, name, "only")
 	begun := freshEpoch()
 	for _, codec := range codecs {
@@ -124,28 +125,28 @@ func nothingIsLeft(t *testing.T, l *lab) {
 		}
 	}
 	var stolen loot
-	stolen.steal(t, s.keys[0].Client(t), "g12")
-	stolen.steal(t, s.data.Client(t), "g12")
+	stolen.steal(t, s.Keys[0].Client(t), "g12")
+	stolen.steal(t, s.Data.Client(t), "g12")
 	stolen.mustRead(t, s, c.account)
 	if n, err := c.needles.Files(l.kafka.Folder()); n == 0 || err != nil {
 		t.Fatalf("the topic has no copy even now, so the case proves nothing: %v", err)
 	}
 	relay := s.relay(t)
 	for range 10 {
-		relay.send(t, connects(begun, c.account, c.ip))
+		send(t, relay, connects(begun, c.account, c.ip))
 	}
-	desk.awaitFound(t, byIP(c.ip), 60)
+	desk.AwaitFound(t, byIP(c.ip), 60)
 	stolen.stealTopic(t, l.kafka, name)
-	stolen.steal(t, s.keys[0].Client(t), "g12")
+	stolen.steal(t, s.Keys[0].Client(t), "g12")
 	keys := stolen.rawKeys(t, stolen.opens(t, s))
 	compact := s.compact(t)
-	eventually(t, "all is compacted", func() bool { return compact.metric("mayfly_compact_events_total") >= 60 })
+	mayflytest.Eventually(t, "all is compacted", func() bool { return compact.Metric("mayfly_compact_events_total") >= 60 })
 	for _, request := range everyWay(c.account, c.ip, begun) {
-		desk.awaitFound(t, request, 60)
+		desk.AwaitFound(t, request, 60)
 	}
 	roles := map[string]*process{"relay": relay, "ingest": ingest, "compact": compact, "warden": warden, "desk": desk}
 	for _, role := range []string{"relay", "ingest", "compact", "desk"} { // a warden opens nothing
-		if n, err := keys.Memory(roles[role].command.Process.Pid); n == 0 || err != nil {
+		if n, err := keys.Memory(roles[role].PID); n == 0 || err != nil {
 			t.Fatalf("%s has no key even now, so the case proves nothing: %v", role, err)
 		}
 	}
@@ -160,25 +161,25 @@ func nothingIsLeft(t *testing.T, l *lab) {
 			n, err = needles.Memory(server.PID())
 			none(t, fmt.Sprint("the memory of server ", i), n, err)
 		}
-		n, err := needles.Files(s.folder)
+		n, err := needles.Files(s.Folder)
 		none(t, "receipts, configuration and the key-encryption key's file", n, err)
 		for role, p := range roles {
-			_, page := p.get("/metrics")
+			_, page := p.Get("/metrics")
 			none(t, "the metrics of "+role, needles.Text(page), nil)
 		}
 	}
 	for role, p := range roles {
-		n, err := keys.Memory(p.command.Process.Pid)
+		n, err := keys.Memory(p.PID)
 		none(t, "the memory of "+role+" (keys)", n, err)
-		n, err = p.leftOf(c)
+		n, err = leftOf(p, c)
 		none(t, "the memory of "+role, n, err)
 	}
 	l.kafkaForgets(t, name, c)
 	for role, p := range roles {
-		p.signal(t, syscall.SIGQUIT) // it ends with a trace of everything that it does
-		<-p.exited
-		none(t, "the log and the trace of "+role, c.needles.Text(p.log.String()), nil)
-		if !strings.Contains(p.log.String(), "goroutine ") {
+		p.Signal(t, syscall.SIGQUIT) // it ends with a trace of everything that it does
+		<-p.Exited
+		none(t, "the log and the trace of "+role, c.needles.Text(p.Log()), nil)
+		if !strings.Contains(p.Log(), "goroutine ") {
 			t.Errorf("%s leaves no trace: the case proves nothing", role)
 		}
 	}
@@ -189,7 +190,7 @@ func nothingIsLeft(t *testing.T, l *lab) {
 func (l *lab) kafkaForgets(t testing.TB, name string, c canary) {
 	t.Helper()
 	last := 0
-	eventually(t, "Kafka has deleted the segments", func() bool {
+	mayflytest.Eventually(t, "Kafka has deleted the segments", func() bool {
 		l.kafka.Produce(t, name, kgo.NoCompression(), &kgo.Record{Value: []byte("{}")}) // only a write rolls a segment
 		time.Sleep(500 * time.Millisecond)
 		var err error
@@ -216,23 +217,25 @@ func poison(t *testing.T, l *lab) {
 		l.kafka.Produce(t, name, kgo.NoCompression(), &kgo.Record{Key: []byte(c.account), Value: []byte(message)})
 	}
 	produce(t, l.kafka, name, connects(time.Now(), "g22", "198.51.100.22"))
-	l.desk.awaitFound(t, byAccount("g22"), 1)
-	if refused := ingest.metric("mayfly_ingest_events_total") - ingest.events("stored"); refused != float64(len(bad)) {
+	l.desk.AwaitFound(t, byAccount("g22"), 1)
+	if refused := ingest.Metric("mayfly_ingest_events_total") - ingest.Events("stored"); refused != float64(len(bad)) {
 		t.Errorf("%v of %d refused", refused, len(bad))
 	}
-	none(t, "the log", c.needles.Text(ingest.log.String()), nil)
-	_, page := ingest.get("/metrics")
+	none(t, "the log", c.needles.Text(ingest.Log()), nil)
+	_, page := ingest.Get("/metrics")
 	none(t, "the metrics", c.needles.Text(page), nil)
-	for i, server := range append([]*redistest.Server{l.data}, l.keys...) {
+	for i, server := range append([]*redistest.Server{l.Data}, l.Keys...) {
 		n, err := c.needles.Files(server.Dir)
 		none(t, fmt.Sprint("the files of server ", i), n, err)
 		n, err = c.needles.Memory(server.PID())
 		none(t, fmt.Sprint("the memory of server ", i), n, err)
 	}
-	n, err := c.needles.Files(l.folder)
+	n, err := c.needles.Files(l.Folder)
 	none(t, "the receipts", n, err)
-	ingest.terminate(t)
-	none(t, "the log at its end", c.needles.Text(ingest.log.String()), nil)
+	if err := ingest.Terminate(t); err != nil {
+		t.Errorf("ingest ended with %v", err)
+	}
+	none(t, "the log at its end", c.needles.Text(ingest.Log()), nil)
 }
 
 // 23: answers, batches and the receipts of both keep no copy of an address or an account: what a
@@ -245,10 +248,10 @@ func answersKeepNothing(t *testing.T, l *lab) {
 	begun := freshEpoch()
 	produce(t, l.kafka, name, connects(begun, c.account, c.ip))
 	for _, request := range everyWay(c.account, c.ip, begun) {
-		l.desk.awaitFound(t, request, 1)
+		l.desk.AwaitFound(t, request, 1)
 	}
 	batch := func() string {
-		command := exec.Command(mayfly, "lookup", "batch", "-", "--desk", l.desk.url, "--case", "GUARANTEE-1", "--reason", "test", "--output", "json")
+		command := exec.Command(mayfly, "lookup", "batch", "-", "--desk", l.desk.URL, "--case", mayflytest.Case, "--reason", "test", "--output", "json")
 		command.Stdin = strings.NewReader("account,ip\n" + c.account + ",\n," + c.ip + "\n")
 		out, err := command.Output()
 		if err != nil {
@@ -263,12 +266,12 @@ func answersKeepNothing(t *testing.T, l *lab) {
 	if n := c.needles.Text(batch()); n > 0 {
 		t.Errorf("a batch has %d copies after the deadline", n)
 	}
-	n, err := c.needles.Files(l.folder)
+	n, err := c.needles.Files(l.Folder)
 	none(t, "the receipts", n, err)
 	for role, p := range map[string]*process{"desk": l.desk, "warden": l.warden} {
-		none(t, "the log of "+role, c.needles.Text(p.log.String()), nil)
+		none(t, "the log of "+role, c.needles.Text(p.Log()), nil)
 		for _, path := range []string{"/metrics", "/v1/retention"} {
-			_, page := p.get(path)
+			_, page := p.Get(path)
 			none(t, path+" of "+role, c.needles.Text(page), nil)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/retention/keyring"
 	"mayfly/retention/redisconn/redistest"
 )
@@ -63,7 +64,7 @@ func with(changes ...string) map[string]string {
 // doctor lists what fails, as area and condition.
 func (s *system) doctor(t testing.TB) (failed []string) {
 	t.Helper()
-	out, _ := s.mayfly(t, "doctor", "--output", "json").Output()
+	out, _ := s.Command(t, "doctor", "--output", "json").Output()
 	var d struct {
 		Findings []keyring.Finding `json:"findings"`
 	}
@@ -85,23 +86,23 @@ func (s *system) doctor(t testing.TB) (failed []string) {
 func keyringNotVolatile(t *testing.T, l *lab) {
 	s := ownSystem(t, l, time.Hour)
 	l.kafka.CreateTopic(t, topicOf(caseOf(t)), 1, soundTopic)
-	warden := s.start(t, "warden")
+	warden := s.Start(t, "warden")
 	level := func(want float64) {
 		t.Helper()
-		eventually(t, "the assurance level is right", func() bool {
-			return warden.metric("mayfly_attested_conditions") > 0 && warden.metric("mayfly_assurance_level") == want
-		}, func() { t.Log(warden.metric("mayfly_assurance_level"), want, s.doctor(t)) })
+		mayflytest.Eventually(t, "the assurance level is right", func() bool {
+			return warden.Metric("mayfly_attested_conditions") > 0 && warden.Metric("mayfly_assurance_level") == want
+		}, func() { t.Log(warden.Metric("mayfly_assurance_level"), want, s.doctor(t)) })
 	}
 	level(2)
-	set(t, s.keys[0], "appendonly", "yes")
-	replica := replicate(t, s.keys[1])
+	set(t, s.Keys[0], "appendonly", "yes")
+	replica := replicate(t, s.Keys[1])
 	level(0)
 	if failed := s.doctor(t); !slices.Equal(failed, []string{"keyring append-only file", "keyring replicas"}) {
 		t.Errorf("the doctor names %q", failed)
 	}
-	set(t, s.keys[0], "appendonly", "no")
+	set(t, s.Keys[0], "appendonly", "no")
 	replica.Kill()
-	if err := s.keys[1].Client(t).ConfigResetStat(t.Context()).Err(); err != nil { // it remembers the copies it gave
+	if err := s.Keys[1].Client(t).ConfigResetStat(t.Context()).Err(); err != nil { // it remembers the copies it gave
 		t.Fatal(err)
 	}
 	level(2)
@@ -112,7 +113,7 @@ func keyringNotVolatile(t *testing.T, l *lab) {
 // Mutant: a key-encryption key that stands still.
 func replicaDump(t *testing.T, l *lab) {
 	s, _, _, _ := stored(t, l, "g30", "198.51.100.30")
-	replica := replicate(t, s.keys[0])
+	replica := replicate(t, s.Keys[0])
 	replica.Kill()
 	thief := redistest.Start(t, "--dir", replica.Dir) // reads the file that was left
 	var stolen loot
@@ -120,7 +121,7 @@ func replicaDump(t *testing.T, l *lab) {
 	if len(stolen.copies) == 0 {
 		t.Fatal("the replica has left no wrapped key in a file: the case proves nothing")
 	}
-	stolen.steal(t, s.data.Client(t), "g30")
+	stolen.steal(t, s.Data.Client(t), "g30")
 	stolen.mustRead(t, s, "g30")
 	sleepUntil(time.Now().Truncate(epochLength).Add(arrivalWindow))
 	stolen.mustBeWorthless(t, s, "g30")

@@ -16,8 +16,8 @@ import (
 
 func (s *system) clients(t testing.TB) []*redis.Client {
 	t.Helper()
-	clients := []*redis.Client{s.data.Client(t)}
-	for _, node := range s.keys {
+	clients := []*redis.Client{s.Data.Client(t)}
+	for _, node := range s.Keys {
 		clients = append(clients, node.Client(t))
 	}
 	return clients
@@ -82,7 +82,7 @@ func living(t testing.TB, client *redis.Client, policy string) int {
 // committed is the offset of a group that reads one partition.
 func (s *system) committed(t testing.TB, group string) (offset int64) {
 	t.Helper()
-	offsets, err := s.kafka.Admin(t).FetchOffsets(t.Context(), group)
+	offsets, err := s.Kafka.Admin(t).FetchOffsets(t.Context(), group)
 	if err != nil {
 		t.Fatal(err)
 	}

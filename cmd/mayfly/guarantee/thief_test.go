@@ -109,11 +109,11 @@ type opened map[retention.Epoch]map[seal.KeyID]seal.PrivateKey
 // still unwraps, whatever anybody's clock says.
 func (l *loot) opens(t testing.TB, s *system) opened {
 	t.Helper()
-	state, err := os.ReadFile(s.kek())
+	state, err := os.ReadFile(s.KEK())
 	if err != nil {
 		t.Fatal(err)
 	}
-	stolen := filepath.Join(s.folder, "stolen")
+	stolen := filepath.Join(s.Folder, "stolen")
 	if err := os.WriteFile(stolen, state, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"mayfly/cmd/mayfly/mayflytest"
 	"mayfly/retention"
 )
 
@@ -63,9 +64,9 @@ func windowChanges(t *testing.T, l *lab) {
 	const long, short = 60 * time.Second, 30 * time.Second
 	s := ownSystem(t, l, long)
 	clients := s.clients(t)
-	warden := s.start(t, "warden")
-	warden.awaitReady(t)
-	warden.kill()
+	warden := s.Start(t, "warden")
+	warden.AwaitReady(t)
+	warden.Kill()
 	beyond := func(window time.Duration) (names []string) {
 		for key, at := range expiries(t, clients, "g19") {
 			epoch, ok := epochOf(key.name)
@@ -78,20 +79,20 @@ func windowChanges(t *testing.T, l *lab) {
 	if len(beyond(short)) == 0 {
 		t.Fatal("no key lives longer than the short window: the case proves nothing")
 	}
-	warden = s.withWindow(short).start(t, "warden")
+	warden = s.withWindow(short).Start(t, "warden")
 	soon := time.Now().Add(short / 2) // before purges have ended what was not shortened
-	eventually(t, "no key lives longer than the shortened window", func() bool { return len(beyond(short)) == 0 || time.Now().After(soon) })
+	mayflytest.Eventually(t, "no key lives longer than the shortened window", func() bool { return len(beyond(short)) == 0 || time.Now().After(soon) })
 	if names := beyond(short); len(names) > 0 {
 		t.Errorf("%d keys live longer than the shortened window, the first %s", len(names), names[0])
 	}
-	warden.awaitReady(t)
-	warden.kill()
+	warden.AwaitReady(t)
+	warden.Kill()
 
 	before := expiries(t, clients, "g19")
 	changed := time.Now()
-	s.withWindow(long).start(t, "warden")
+	s.withWindow(long).Start(t, "warden")
 	// After the second one it has seen to the older ones too.
-	eventually(t, "two new epochs have the long window", func() bool {
+	mayflytest.Eventually(t, "two new epochs have the long window", func() bool {
 		lengthened := 0
 		for epoch, at := range epochsOf(t, clients[1], "g19") {
 			if epoch.StartTime().After(changed) && at == epoch.Deadline(long).UnixMilli() {
@@ -115,10 +116,10 @@ func windowChanges(t *testing.T, l *lab) {
 func oldConfiguration(t *testing.T, l *lab) {
 	const window, older = 6 * time.Second, 40 * time.Second
 	s := ownSystem(t, l, window)
-	node := s.keys[0].Client(t)
-	warden := s.start(t, "warden")
-	warden.awaitReady(t)
-	warden.kill()
+	node := s.Keys[0].Client(t)
+	warden := s.Start(t, "warden")
+	warden.AwaitReady(t)
+	warden.Kill()
 	minted := epochsOf(t, node, "g29")
 	if len(minted) == 0 {
 		t.Fatal("no epoch has a key: the case proves nothing")
@@ -127,7 +128,7 @@ func oldConfiguration(t *testing.T, l *lab) {
 		other := policy("00_other", window)
 		config["policies"] = []map[string]any{other}
 	})
-	warden = removed.start(t, "warden")
+	warden = removed.Start(t, "warden")
 	var last retention.Epoch
 	for epoch := range minted {
 		if epoch.Start > last.Start {
@@ -135,14 +136,14 @@ func oldConfiguration(t *testing.T, l *lab) {
 		}
 	}
 	sleepUntil(last.Deadline(window))
-	eventually(t, "the epochs of the removed policy are accounted for", func() bool {
+	mayflytest.Eventually(t, "the epochs of the removed policy are accounted for", func() bool {
 		return s.account(t, "g29").Purged >= int64(len(minted))
 	}, func() { t.Log(s.account(t, "g29")) })
 	s.mustHoldNothingDue(t, "g29", window)
-	warden.kill()
+	warden.Kill()
 
-	warden = s.withWindow(older).start(t, "warden")
-	eventually(t, "the older configuration mints again", func() bool {
+	warden = s.withWindow(older).Start(t, "warden")
+	mayflytest.Eventually(t, "the older configuration mints again", func() bool {
 		return len(epochsOf(t, node, "g29")) > 0
 	})
 	time.Sleep(epochLength)
@@ -151,5 +152,5 @@ func oldConfiguration(t *testing.T, l *lab) {
 			t.Errorf("epoch %v is back after its purge", epoch)
 		}
 	}
-	warden.kill()
+	warden.Kill()
 }
