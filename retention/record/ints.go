@@ -53,6 +53,11 @@ func appendInts(dst []byte, values []uint64) []byte {
 	return dst
 }
 
+// appendSame is appendInts of values that are all one.
+func appendSame(dst []byte, value uint64) []byte {
+	return append(binary.AppendUvarint(dst, value), 0, 0)
+}
+
 // packedWidth is the cheapest width, and how many values are wider.
 func packedWidth(values []uint64, least, most uint64) (width, exceptions int) {
 	widest := bits.Len64(most - least)

@@ -127,3 +127,36 @@ func TestRowsAreFull(t *testing.T) {
 		}
 	}
 }
+
+// What a word's number means depends on whose it is.
+func TestRowsOfDifferentWords(t *testing.T) {
+	t.Parallel()
+	var e Encoder
+	var records []Record
+	var of []*Rows
+	for lane := range 3 {
+		some := randomRecords(uint64(lane), 100)
+		for i := range some {
+			some[i].ID.Partition = int32(lane)
+			some[i].ID.Topic = [16]byte{1}
+			some[i].ID.Offset = int64(i)
+			some[i].Server = fmt.Sprintf("edge-%d", (i+lane)%5)
+			some[i].Client = fmt.Sprintf("client-%d", (i+lane)%100)
+		}
+		records, of = append(records, some...), append(of, RowsOf(some)...)
+	}
+	var places []Place
+	for n, rows := range of {
+		for i := range rows.All() {
+			places = append(places, PlaceOf(n, i))
+		}
+	}
+	payload := e.AppendRows(nil, of, places)
+	if !bytes.Equal(payload, e.Append(nil, records, all(records))) {
+		t.Error("rows are not written as the records are")
+	}
+	back, err := Decode(nil, payload)
+	if err != nil || !cmp.Equal(records, back, exact) {
+		t.Errorf("%d of %d records come back, %v", len(back), len(records), err)
+	}
+}

@@ -1,9 +1,6 @@
 package record
 
-import (
-	"hash/maphash"
-	"unsafe"
-)
+import "hash/maphash"
 
 // A column of strings is written in the first of these forms that fits it.
 const (
@@ -13,21 +10,28 @@ const (
 	stringsPacked  = 3 // values of few symbols, a few bits per symbol; tried before plain
 )
 
-// appendStrings writes a column; one of no length is of rows that are all empty.
+// appendStrings writes a column.
 func (e *Encoder) appendStrings(dst []byte, column []string) []byte {
-	if len(column) == 0 {
-		return appendString(append(dst, stringsSame), "")
-	}
 	if e.buildDictionary(column) {
-		if len(e.values) == 1 {
-			return appendString(append(dst, stringsSame), e.values[0])
-		}
-		dst = append(dst, stringsIndexed, byte(len(e.values)))
-		for _, value := range e.values {
-			dst = appendString(dst, value)
-		}
-		return appendInts(dst, e.numbers)
+		return e.appendNumbered(dst)
 	}
+	return e.appendUnlike(dst, column)
+}
+
+// appendNumbered writes a column whose dictionary was built.
+func (e *Encoder) appendNumbered(dst []byte) []byte {
+	if len(e.values) == 1 {
+		return appendString(append(dst, stringsSame), e.values[0])
+	}
+	dst = append(dst, stringsIndexed, byte(len(e.values)))
+	for _, value := range e.values {
+		dst = appendString(dst, value)
+	}
+	return appendInts(dst, e.numbers)
+}
+
+// appendUnlike writes a column that a dictionary does not pay for.
+func (e *Encoder) appendUnlike(dst []byte, column []string) []byte {
 	if p, ok := e.packing(column); ok {
 		return e.appendPacked(dst, column, p)
 	}
@@ -81,59 +85,48 @@ func (x *index) slot(value string) uint64 {
 	return (low*x.factors[0] ^ high*x.factors[1] ^ uint64(n)*x.factors[2]) >> (64 - 9)
 }
 
-// dictionary finds the values that a column had before.
-type dictionary struct {
-	index
-	// Where values lie that were found before: the rows of a partition have each word
-	// once, and the address tells as much as the text, which is further away.
-	near [64]place
-}
-
-type place struct {
-	text   *byte
-	length int // and 1; 0: none
-	number uint64
-}
-
-func (d *dictionary) place(value string) *place {
-	at := unsafe.StringData(value)
-	return &d.near[uintptr(unsafe.Pointer(at))*0x9e3779b1>>8%uintptr(len(d.near))]
-}
-
 // buildDictionary fills e.values, and e.numbers with each row's, or reports that
 // a dictionary would not pay: more than 255 values, more than half as many as
 // rows, or more than fifteen of sixteen where it begins.
 func (e *Encoder) buildDictionary(column []string) bool {
-	if e.dictionary == nil {
-		e.dictionary = &dictionary{index: newIndex()}
-	}
-	d := e.dictionary
-	clear(d.slots[:])
-	e.values = e.values[:0]
-	numbers := resize(&e.numbers, len(column))
-	most := max(min(maxValues, len(column)/2), 1)
-	clear(d.near[:])
+	most := e.emptyDictionary(len(column))
 	for i, value := range column {
 		if i == trialRows && len(e.values) > trialRows*15/16 {
 			return false
 		}
-		near := d.place(value)
-		if near.text != unsafe.StringData(value) || near.length != len(value)+1 {
-			slot, number := d.find(e.values, value)
-			if number == 0 {
-				if len(e.values) == most {
-					return false
-				}
-				e.values = append(e.values, value)
-				number = byte(len(e.values))
-				d.slots[slot] = number
-			}
-			*near = place{unsafe.StringData(value), len(value) + 1, uint64(number - 1)}
+		number, ok := e.numberOf(value, most)
+		if !ok {
+			return false
 		}
-		numbers[i] = near.number
+		e.numbers[i] = uint64(number - 1)
 	}
-	e.numbers = numbers
 	return true
+}
+
+// emptyDictionary begins a dictionary and gives the most values that it may have.
+func (e *Encoder) emptyDictionary(rows int) int {
+	if e.index == nil {
+		x := newIndex()
+		e.index = &x
+	}
+	clear(e.index.slots[:])
+	e.values = e.values[:0]
+	e.numbers = resize(&e.numbers, rows)
+	return max(min(maxValues, rows/2), 1)
+}
+
+// numberOf gives a value's number, counting from 1, unless there are too many.
+func (e *Encoder) numberOf(value string, most int) (number byte, ok bool) {
+	slot, number := e.index.find(e.values, value)
+	if number == 0 {
+		if len(e.values) == most {
+			return 0, false
+		}
+		e.values = append(e.values, value)
+		number = byte(len(e.values))
+		e.index.slots[slot] = number
+	}
+	return number, true
 }
 
 // texts reads a column of strings.

@@ -99,3 +99,59 @@ func (t *wordTable) erase() {
 		t.texts = append(t.texts[:0:1], t.texts[0][:0])
 	}
 }
+
+// appendWords writes the column of a kind of words. Rows whose words have numbers need
+// no look at the words themselves, but for the first of each: with a look at each, if
+// only at where it lies, an event took 0.01 µs more.
+func (e *Encoder) appendWords(dst []byte, kind int) []byte {
+	switch {
+	case kind >= wordTransport && !e.others: // as ever where no policy keeps them
+		return appendString(append(dst, stringsSame), "")
+	case e.records != nil:
+		return e.appendStrings(dst, e.wordColumn(kind))
+	case e.numberWords(kind):
+		return e.appendNumbered(dst)
+	}
+	return e.appendUnlike(dst, e.wordColumn(kind))
+}
+
+// numberWords is buildDictionary for words.
+func (e *Encoder) numberWords(kind int) bool {
+	most, i := e.emptyDictionary(len(e.rows)), 0
+	for _, s := range e.spans {
+		var known [1 + maxValues]byte // numbers of the table's words, counting from 1
+		for ; i < s.end; i++ {
+			if i == trialRows && len(e.values) > trialRows*15/16 {
+				return false
+			}
+			word := e.rows[i].words[kind]
+			if known[word] == 0 {
+				var ok bool
+				if known[word], ok = e.numberOf(s.words.values[word], most); !ok {
+					return false
+				}
+			}
+			e.numbers[i] = uint64(known[word] - 1)
+		}
+	}
+	return true
+}
+
+// wordColumn is the words of a kind themselves.
+func (e *Encoder) wordColumn(kind int) []string {
+	e.words = resize(&e.words, len(e.rows))
+	if e.records != nil {
+		field := stringColumns[[...]int{wordEvent: 1, wordServer: 3, wordTransport: 4, wordClient: 5, wordOutcome: 6}[kind]]
+		for i, r := range e.records {
+			e.words[i] = *field(r)
+		}
+		return e.words
+	}
+	i := 0
+	for _, s := range e.spans {
+		for ; i < s.end; i++ {
+			e.words[i] = s.words.values[e.rows[i].words[kind]]
+		}
+	}
+	return e.words
+}
