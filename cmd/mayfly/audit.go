@@ -247,7 +247,7 @@ type AuditReportCmd struct {
 // Help gives examples.
 func (*AuditReportCmd) Help() string {
 	return `Checks the logs as mayfly audit verify does, and prints what they say: windows,
-epochs, how late purges were, exceptions, look-ups. The page loads nothing from
+epochs, how late purges were, exceptions, canaries, look-ups. The page loads nothing from
 elsewhere. Logs that can't be trusted give no report.
 
 Example:

@@ -57,8 +57,12 @@ func gapList(gaps []Offset) string {
 // WriteHTML writes the result as one page that loads nothing.
 func WriteHTML(w io.Writer, r *Result, made time.Time) error {
 	rows := r.Findings[:min(len(r.Findings), mostRows)]
+	due := int64(0)
+	for _, p := range r.Policies {
+		due += p.Epochs
+	}
 	err := reportTemplate.Execute(w, map[string]any{
-		"R": r, "Rows": rows, "More": len(r.Findings) - len(rows), "Made": made,
+		"R": r, "Rows": rows, "More": len(r.Findings) - len(rows), "Made": made, "Due": due,
 	})
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
