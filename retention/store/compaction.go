@@ -38,6 +38,7 @@ func (w *compaction) wipe() {
 	clear(w.payload[:cap(w.payload)])
 	clear(w.opened[:cap(w.opened)])
 	clear(w.pairs[:cap(w.pairs)])
+	clear(w.recent[:])
 	w.records, w.pairs = w.records[:0], w.pairs[:0]
 }
 
@@ -147,9 +148,14 @@ func (w *compaction) generateIndex(ctx context.Context) error {
 	return err
 }
 
-// pair notes that the account of a name is in a shard or block. Repeats are many, and
-// go whenever they have filled the memory.
+// pair notes that the account of a name is in a shard or block. Repeats are many: most go at
+// once, as what was noted lately is known, the others whenever they have filled the memory.
 func (w *compaction) pair(name, value uint32) {
+	known := &w.recent[name%uint32(len(w.recent))]
+	if *known == (cold.Pair{Key: ^name, Value: ^value}) { // inverted, as nothing is known of what is 0
+		return
+	}
+	*known = cold.Pair{Key: ^name, Value: ^value}
 	if len(w.pairs) == cap(w.pairs) {
 		w.pairs = w.sorter.Sort(w.pairs)
 		w.pairs = slices.Grow(w.pairs, max(len(w.pairs), 1<<12))

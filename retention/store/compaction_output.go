@@ -88,6 +88,7 @@ func (w *compaction) putRun(run cold.Run) {
 	})
 	clear(w.pairs)
 	w.pairs = w.pairs[:0]
+	clear(w.recent[:])
 	if len(run.Index) > 0 {
 		w.out.head.Runs = append(w.out.head.Runs, run)
 	}
@@ -165,7 +166,7 @@ func fill[T any](rows []T, payload *[]byte, weights weigh[T], encode func([]byte
 	var sums []int
 	guess := blockAim // what a full block weighs
 	for len(rows) > 0 {
-		sums = weights(sums[:0], rows[:min(len(rows), cold.MaxRows)], 2*guess)
+		sums = weights(sums[:0], rows[:min(len(rows), cold.MaxRows)], guess*3/2) // more, as blocks may turn out smaller
 		n, _ := slices.BinarySearch(sums, guess)
 		n, grown := max(n, 1), false
 		for {

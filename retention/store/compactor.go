@@ -47,12 +47,13 @@ type Compactor struct {
 	*Reader
 	owner   string
 	room    room
-	rows    cold.Rows       // of the unit under way
-	pairs   []cold.Pair     // which account is in which block, or shard
-	columns record.Columns  // of a frame under way
-	records []record.Record // of a block
-	payload []byte          // of a block
-	opened  []byte          // of a frame
+	rows    cold.Rows          // of the unit under way
+	pairs   []cold.Pair        // which account is in which block, or shard
+	recent  [1 << 13]cold.Pair // those that pair has noted lately, inverted
+	columns record.Columns     // of a frame under way
+	records []record.Record    // of a block
+	payload []byte             // of a block
+	opened  []byte             // of a frame
 	encoder cold.Encoder
 	decoder cold.Decoder
 	sorter  cold.PairSorter

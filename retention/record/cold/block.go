@@ -10,18 +10,20 @@ import (
 // Encoder writes blocks. It keeps scratch space between calls, so use one per
 // goroutine. The same rows and clock give the same bytes.
 type Encoder struct {
-	w      bitWriter
-	in     *Rows
-	rows   []row // of the block, side by side: all that follows runs over them
-	groups []int // the first row of each, and the end
-	column []uint64
-	more   []uint64
-	flags  []bool
-	texts  []string
-	seen   []seen // of the words of in, or of its accounts
-	marks  uint32 // columns of these so far
-	kinds  []kind
-	looked byte // see look
+	w        bitWriter
+	in       *Rows
+	rows     []row // of the block, side by side: all that follows runs over them
+	groups   []int // the first row of each, and the end
+	column   []uint64
+	more     []uint64
+	sizes    []uint64 // of putPorts
+	distinct []uint64 // of putFew
+	flags    []bool
+	texts    []string
+	seen     []seen // of the words of in, or of its accounts
+	marks    uint32 // columns of these so far
+	kinds    []kind
+	looked   byte // see look
 }
 
 // kind is what the rows of a connection differ in, besides time and identity.
@@ -247,7 +249,7 @@ func (e *Encoder) putShared(field func(*row) uint32) {
 // single ports and for blocks.
 func (e *Encoder) putPorts() {
 	e.column, e.more = e.column[:0], e.more[:0]
-	var sizes []uint64
+	sizes := e.sizes[:0]
 	for g, row := range e.groups[:len(e.groups)-1] {
 		p, before := &e.rows[row], &e.rows[max(row-1, 0)]
 		same := g > 0 && p.first == before.first && p.last == before.last && p.ports == before.ports
@@ -266,27 +268,28 @@ func (e *Encoder) putPorts() {
 			}
 		}
 	}
-	e.w.few(sizes)
+	e.sizes = sizes
+	e.putFew(sizes)
 	e.w.numbers(e.column)
 	e.w.numbers(e.more)
 }
 
-// few writes a column of numbers that has few distinct values.
-func (w *bitWriter) few(values []uint64) {
+// putFew writes a column of numbers that has few distinct values; it leaves in values
+// which of these each was.
+func (e *Encoder) putFew(values []uint64) {
 	if len(values) == 0 {
 		return
 	}
-	distinct := slices.Clone(values)
-	slices.Sort(distinct)
-	distinct = slices.Compact(distinct)
-	w.number(uint64(len(distinct)))
-	w.numbers(distinct)
-	index := make([]uint64, len(values))
+	e.distinct = append(e.distinct[:0], values...)
+	slices.Sort(e.distinct)
+	distinct := slices.Compact(e.distinct)
+	e.w.number(uint64(len(distinct)))
+	e.w.numbers(distinct)
 	for i, v := range values {
 		n, _ := slices.BinarySearch(distinct, v)
-		index[i] = uint64(n)
+		values[i] = uint64(n)
 	}
-	w.numbers(index)
+	e.w.numbers(values)
 }
 
 func (e *Encoder) putSince() {

@@ -3,7 +3,6 @@ package cold
 import (
 	"cmp"
 	"slices"
-	"sort"
 )
 
 // Partition is one partition of one topic.
@@ -77,11 +76,15 @@ func pointsOf(all []point) []point {
 // guess is the offset on the line at a time; beyond the last points it is theirs.
 func (c *Clock) guess(partition int, time int64) int64 {
 	points := c.points[partition]
-	i := sort.Search(len(points), func(i int) bool { return points[i].time > time })
-	switch i {
-	case 0:
-		return points[0].offset
-	case len(points):
+	i := 0 // the last point that is not behind time: found without a branch that is hard to foresee
+	for n := len(points); n > 1; {
+		half := n / 2
+		if points[i+half].time <= time {
+			i += half
+		}
+		n -= half
+	}
+	if i++; time < points[0].time || i == len(points) {
 		return points[i-1].offset
 	}
 	a, b := points[i-1], points[i]

@@ -91,14 +91,32 @@ func (r *Rows) run(keys []sortKey) {
 		}
 		return r.rows[a.row].compare(&r.rows[b.row])
 	}
-	if !slices.IsSortedFunc(r.runs, order) { // one writer's rows mostly are
-		slices.SortFunc(r.runs, order)
-	}
+	sortMostly(r.runs, order)
 	for i, k := range r.runs {
-		if i > 0 && r.rows[k.row].repeats(&r.rows[r.runs[i-1].row]) {
+		if i > 0 && k.alike(&r.runs[i-1]) && r.rows[k.row].repeats(&r.rows[r.runs[i-1].row]) {
 			continue // a repeat has the same fields, so it is next to the first
 		}
 		r.order = append(r.order, k.row)
+	}
+}
+
+// alike reports whether what mostly orders both is the same.
+func (k *runKey) alike(other *runKey) bool {
+	return k.lower == other.lower && k.who == other.who && k.time == other.time
+}
+
+// sortMostly sorts what mostly is in order: what is not goes to its place by insertion, and
+// where that takes too long everything is sorted anew.
+func sortMostly(runs []runKey, order func(a, b runKey) int) {
+	steps := 8 * len(runs)
+	for i := 1; i < len(runs); i++ {
+		for j := i; j > 0 && order(runs[j], runs[j-1]) < 0; j-- {
+			runs[j], runs[j-1] = runs[j-1], runs[j]
+			if steps--; steps < 0 {
+				slices.SortFunc(runs, order)
+				return
+			}
+		}
 	}
 }
 
@@ -129,15 +147,9 @@ func radix(keys, scratch []sortKey) []sortKey {
 		differ.who |= keys[i].who ^ keys[0].who
 	}
 	from, to := keys, scratch
-	for shift := 0; shift < 16; shift += 8 {
-		if differ.who>>shift&0xff != 0 {
-			scatter(from, to, func(k *sortKey) byte { return byte(k.who >> shift) })
-			from, to = to, from
-		}
-	}
-	for shift := 0; shift < 64; shift += 8 {
-		if differ.key>>shift&0xff != 0 {
-			scatter(from, to, func(k *sortKey) byte { return byte(k.key >> shift) })
+	for at := range digits {
+		if differ.digit(at) != 0 {
+			scatter(from, to, at)
 			from, to = to, from
 		}
 	}
@@ -145,18 +157,29 @@ func radix(keys, scratch []sortKey) []sortKey {
 	return scratch
 }
 
+const digits = 2 + 8
+
+// digit is a byte of who, or of key.
+func (k *sortKey) digit(at int) byte {
+	if at < 2 {
+		return byte(k.who >> (8 * at))
+	}
+	return byte(k.key >> (8 * (at - 2)))
+}
+
 // scatter is a pass of a radix sort.
-func scatter[T any](from, to []T, digit func(*T) byte) {
-	var starts [257]int
+func scatter(from, to []sortKey, at int) {
+	var starts [256]int
 	for i := range from {
-		starts[int(digit(&from[i]))+1]++
+		starts[from[i].digit(at)]++
 	}
-	for i := 1; i < len(starts); i++ {
-		starts[i] += starts[i-1]
+	sum := 0
+	for i, n := range starts {
+		starts[i], sum = sum, sum+n
 	}
 	for i := range from {
-		at := &starts[digit(&from[i])]
-		to[*at] = from[i]
-		*at++
+		start := &starts[from[i].digit(at)]
+		to[*start] = from[i]
+		*start++
 	}
 }

@@ -19,28 +19,19 @@ func ComparePairs(a, b Pair) int {
 }
 
 // PairSorter sorts pairs; it keeps scratch space between calls.
-type PairSorter struct{ keys, scratch []uint64 }
+type PairSorter struct{ keys, scratch []sortKey }
 
 // Sort brings pairs into the order of ComparePairs, and drops repeats.
 func (s *PairSorter) Sort(pairs []Pair) []Pair {
 	s.keys = slices.Grow(s.keys[:0], len(pairs))[:len(pairs)]
-	s.scratch = slices.Grow(s.scratch[:0], len(pairs))[:len(pairs)]
-	differ := uint64(0)
 	for i, p := range pairs {
-		s.keys[i] = uint64(p.Key)<<32 | uint64(p.Value)
-		differ |= s.keys[i] ^ s.keys[0]
+		s.keys[i].key = uint64(p.Key)<<32 | uint64(p.Value)
 	}
-	from, to := s.keys, s.scratch
-	for shift := 0; shift < 64; shift += 8 {
-		if differ>>shift&0xff != 0 {
-			scatter(from, to, func(k *uint64) byte { return byte(*k >> shift) })
-			from, to = to, from
-		}
-	}
+	s.scratch = radix(s.keys, s.scratch)
 	kept := pairs[:0]
-	for i, k := range from {
-		if i == 0 || k != from[i-1] {
-			kept = append(kept, Pair{uint32(k >> 32), uint32(k)})
+	for i, k := range s.keys {
+		if i == 0 || k.key != s.keys[i-1].key {
+			kept = append(kept, Pair{uint32(k.key >> 32), uint32(k.key)})
 		}
 	}
 	clear(s.keys)
