@@ -1,4 +1,5 @@
--- KEYS: bucket, chunk, both in one slot. ARGV: head field, what it holds, place in the list, bytes to
+-- KEYS: bucket, chunk, both in one slot: between a look at the head and the removal of what it covers
+-- a failover could take the head back. ARGV: head field, what it holds, place in the list, bytes to
 -- look at, then writers and how many frames of each are covered
 -- Removes covered frames from there on. Answers the place to go on from, and 1 at the end; nothing where
 -- the field holds another head: a failover has taken this one back, or a later generation has come.
