@@ -217,7 +217,10 @@ func (w *Warden) collect(now time.Time) (orphans []receipts.Debt) {
 }
 
 // account ends orphans: epochs that came due while no warden ran, or while this
-// machine slept. Those that the keyring holds no key of were never minted.
+// machine slept. Those that the keyring holds no key of were never minted, as far as
+// this log can tell: where another warden ran meanwhile its log has their purges, which
+// an audit of both goes by. Nodes can't tell: a purged-through mark covers what never
+// had a key as well, as soon as anything later has ended.
 func (w *Warden) account(ctx context.Context, orphans []receipts.Debt, now time.Time) error {
 	if len(orphans) == 0 {
 		return nil
@@ -287,7 +290,7 @@ func (w *Warden) recordNeverMinted(ctx context.Context, debts []receipts.Debt, n
 	if err := w.d.Receipts.Record(ctx, entries...); err != nil {
 		return fmt.Errorf("writing the receipts of epochs that were never minted: %w", err)
 	}
-	w.d.Log.Warn("epochs came due that were never minted: no warden ran, or it could not mint", zap.Int("epochs", len(debts)))
+	w.d.Log.Warn("epochs came due of which this log has no key: no warden ran, it could not mint, or another one did and its log says so", zap.Int("epochs", len(debts)))
 	return nil
 }
 
