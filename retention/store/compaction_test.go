@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -212,6 +213,53 @@ func (v *vanishing) Frames(ctx context.Context, p seal.Place, from, n int) (stor
 	return v.Store.Frames(ctx, p, from, n)
 }
 
+// stumbling fails one read of frames.
+type stumbling struct {
+	store.Store
+	at, reads int
+}
+
+var errStumbled = errors.New("stumbled")
+
+func (s *stumbling) Frames(ctx context.Context, p seal.Place, from, n int) (store.Chunk, error) {
+	if s.reads++; s.reads == s.at {
+		return store.Chunk{}, errStumbled
+	}
+	return s.Store.Frames(ctx, p, from, n)
+}
+
+// A compactor that gives up within a unit forgets it: what it noted of it is not known, and
+// not left out, when it begins anew.
+func TestAUnitThatFailedIsForgotten(t *testing.T) {
+	t.Parallel()
+	for at := 1; ; at++ {
+		y := newSystem(t, store.NewMemory())
+		y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
+		y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+		y.mint(t)
+		var written []record.Record
+		for seed := range uint64(6) {
+			records, batches := y.events(seed, 30)
+			y.write(t, batches)
+			written = append(written, records...)
+		}
+		c := y.compactor(&stumbling{Store: y.store, at: at})
+		c.Slow()
+		if _, err := y.compact(c); err == nil && at > 1 {
+			break // it has read less often
+		} else if !errors.Is(err, errStumbled) {
+			t.Fatalf("read %d fails, and compaction says %v", at, err)
+		}
+		if where := c.Lingers(); len(where) > 0 {
+			t.Fatalf("something is left in %v", where)
+		}
+		if _, err := y.compact(c); err != nil {
+			t.Fatal(err)
+		}
+		y.check(t, written, true)
+	}
+}
+
 // A shard that needs several parts is read several times; what is not there each time is
 // not covered.
 func TestAFrameThatVanishesBetweenPartsStaysHot(t *testing.T) {
@@ -261,6 +309,9 @@ func TestAShardOfAnySizeIsCompacted(t *testing.T) {
 		}
 		if rows, err := y.compact(c); err != nil || rows != 2*(len(plain)+len(sealed)) {
 			t.Fatalf("%d rows compacted, want %d; %v", rows, 2*(len(plain)+len(sealed)), err)
+		}
+		if where := c.Lingers(); len(where) > 0 {
+			t.Fatalf("something is left in %v", where)
 		}
 		if frames := y.hot(t); frames > 0 {
 			t.Fatalf("%d frames stay hot", frames)
