@@ -104,15 +104,16 @@ func leftOf(p *process, c canary) (n int, err error) {
 // still, and with each kind of memory not erased: what is freed, what is read, by whom, what is sorted,
 // what is answered.
 func nothingIsLeft(t *testing.T, l *lab) {
+	const window = 2 * arrivalWindow // there is much to do within it
 	c := newCanary("12")
-	s := ownSystem(t, l, arrivalWindow)
+	s := ownSystem(t, l, window)
 	name := topicOf(caseOf(t))
 	l.kafka.CreateTopic(t, name, 1, map[string]string{"retention.ms": "4000", "segment.ms": "2000", "message.timestamp.type": "LogAppendTime"})
 	servers := append([]*redistest.Server{s.Data, replicate(t, s.Data)}, s.Keys...)
 	set(t, s.Data, "slowlog-log-slower-than", "0")
 	warden, desk := s.Start(t, "warden"), s.Start(t, "desk")
 	warden.AwaitReady(t)
-	ingest := s.ingest(t, name, "only")
+	ingest, relay := s.ingest(t, name, "only"), s.relay(t)
 	begun := freshEpoch()
 	for _, codec := range codecs {
 		for range 10 {
@@ -131,7 +132,6 @@ func nothingIsLeft(t *testing.T, l *lab) {
 	if n, err := c.needles.Files(l.kafka.Folder()); n == 0 || err != nil {
 		t.Fatalf("the topic has no copy even now, so the case proves nothing: %v", err)
 	}
-	relay := s.relay(t)
 	for range 10 {
 		send(t, relay, connects(begun, c.account, c.ip))
 	}
@@ -151,8 +151,8 @@ func nothingIsLeft(t *testing.T, l *lab) {
 		}
 	}
 
-	sleepUntil(time.Now().Truncate(epochLength).Add(arrivalWindow))
-	s.mustHoldNothingDue(t, "g12", arrivalWindow)
+	sleepUntil(time.Now().Truncate(epochLength).Add(window))
+	s.mustHoldNothingDue(t, "g12", window)
 	stolen.mustBeWorthless(t, s, c.account)
 	for _, needles := range []residue.Needles{c.needles, keys} {
 		for i, server := range servers {
