@@ -76,6 +76,7 @@ func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 	epochs = epochs[slices.Index(epochs, p.EpochAt(now))-95:][:96] // what Live has more is about to end, or to begin
 	config := workload.DefaultConfig()
 	config.Start, config.Rate, config.Accounts = epochs[0].StartTime(), float64(cold)/900, max(cold/15, 100)
+	config.Midnight = config.Start.Add(-10 * time.Hour)
 	generator, err := workload.New(config)
 	if err != nil {
 		t.Fatal(err)

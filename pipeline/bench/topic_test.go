@@ -84,9 +84,11 @@ func (s *sentBytes) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int3
 	s.Add(int64(m.CompressedBytes))
 }
 
+// newGenerator is of 10 o'clock, whenever it is: between two attacks.
 func newGenerator() (*workload.Generator, error) {
 	config := workload.DefaultConfig()
 	config.Start = filledEpoch().StartTime()
+	config.Midnight = config.Start.Add(-10 * time.Hour)
 	config.Rate, config.Accounts = workloadRate, workloadAccounts
 	return workload.New(config)
 }

@@ -31,7 +31,7 @@ func newAttacker(c Config, random *rand.Rand) attacker {
 	return a
 }
 
-// strikes reports whether the message at this instant is the attacker's.
+// strikes reports whether the message at this instant, nanoseconds since a midnight, is the attacker's.
 func (a *attacker) strikes(at int64, random *rand.Rand) bool {
 	inBurst := float64(at%a.period) < burstLength*float64(a.period)
 	return inBurst && random.Float64() < a.share

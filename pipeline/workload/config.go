@@ -14,6 +14,10 @@ type Config struct {
 	Rate float64       // events per second, the mean over a day
 	Day  time.Duration // length of a day; shorter than 24 h it shows the day's shape sooner
 
+	// Midnight is when a day begins; zero: where Unix time is a multiple of Day, so
+	// for 24 h midnight in UTC. Not after Start.
+	Midnight time.Time
+
 	Accounts int    // accounts that connect; ranks follow a Zipf law
 	IDs      string // what account ids look like: "short8", "uuid" or "name"
 
@@ -63,6 +67,8 @@ func (c Config) Validate() error {
 		return errors.New("workload: a day must be at least 1s")
 	case c.Accounts < 1 || c.Accounts > 10_000_000:
 		return errors.New("workload: accounts must be between 1 and 10,000,000")
+	case c.Midnight.After(c.Start):
+		return errors.New("workload: midnight must not be after start")
 	case c.Alive < 0:
 		return errors.New("workload: alive must not be negative")
 	case !(c.SessionLife >= 0 && c.SessionLife <= 1e6):
@@ -75,6 +81,14 @@ func (c Config) Validate() error {
 		return errors.New("workload: the story's account is longer than 128 bytes")
 	}
 	return nil
+}
+
+// midnight is Config.Midnight or its default, in Unix nanoseconds.
+func (c Config) midnight() int64 {
+	if c.Midnight.IsZero() {
+		return 0
+	}
+	return c.Midnight.UnixNano()
 }
 
 // alive is Config.Alive or its default, in seconds.

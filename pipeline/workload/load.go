@@ -12,8 +12,7 @@ const (
 	daySteps = 1440
 )
 
-// day gives the load of each instant; 1 is the mean of a day. Midnight is where
-// Unix time is a multiple of its length: for 24 h, midnight in UTC.
+// day gives the load of each instant; 1 is the mean of a day.
 type day struct {
 	length int64 // nanoseconds
 	curve  [daySteps]float64
@@ -31,7 +30,7 @@ func newDay(length time.Duration) day {
 	return d
 }
 
-// load of the instant at, Unix nanoseconds.
+// load of an instant, nanoseconds since a midnight.
 func (d *day) load(at int64) float64 {
 	return d.curve[int(float64(at%d.length)/float64(d.length)*daySteps)]
 }

@@ -80,7 +80,7 @@ func (n *networks) draw(random *rand.Rand) network {
 }
 
 // attach gives the address and ports that an account has in a network at an
-// instant, Unix nanoseconds.
+// instant, nanoseconds since a midnight.
 func (n *networks) attach(kind network, account uint32, at int64, random *rand.Rand) (address.Address, record.Ports) {
 	seat := uint64(account) * n.stride % n.accounts
 	switch kind {

@@ -77,7 +77,7 @@ func (g *Generator) beginShare(load float64) float64 {
 // prefill puts the sessions in the queue that began before the first message,
 // a sign of life every alive seconds.
 func (g *Generator) prefill(alive float64) {
-	for range int(g.wanted * g.day.load(g.now)) {
+	for range int(g.wanted * g.day.load(g.now - g.midnight)) {
 		s := g.sessions.place()
 		g.enter(s, g.now)
 		s.since -= int64(g.random.ExpFloat64() * g.life * alive * 1e3)
@@ -96,7 +96,7 @@ func (g *Generator) enter(s *session, at int64) {
 	s.server = drawServer(g.random)
 	s.program = uint8(g.random.Uint32N(uint32(len(programs))))
 	s.rtt = float32(math.Round(networkRTT[n]*math.Exp(0.6*g.random.NormFloat64())*64) / 64)
-	s.address, s.ports = g.networks.attach(n, account, at, g.random)
+	s.address, s.ports = g.networks.attach(n, account, at-g.midnight, g.random)
 	if n == lineIPv4 && servers[s.server].portless {
 		s.ports = record.Ports{}
 	}
@@ -139,7 +139,7 @@ func (g *Generator) proceed(at int64) {
 	s.left--
 	e.Kind = "alive"
 	if s.network == mobileIPv4 && g.random.Uint32()&7 == 0 {
-		s.address, s.ports = g.networks.attach(mobileIPv4, s.account, at, g.random)
+		s.address, s.ports = g.networks.attach(mobileIPv4, s.account, at-g.midnight, g.random)
 	}
 	g.describe(s)
 	moved := g.sessions.place()

@@ -33,8 +33,9 @@ type Message struct {
 type Generator struct {
 	random *rand.Rand
 
-	now   int64   // Unix nanoseconds of the next message, but for the story's
-	gap   float64 // mean nanoseconds between two messages at a load of 1
+	now      int64   // Unix nanoseconds of the next message, but for the story's
+	midnight int64   // Unix nanoseconds from which the days count
+	gap      float64 // mean nanoseconds between two messages at a load of 1
 	day   day
 	story story
 
@@ -67,6 +68,7 @@ func New(c Config) (*Generator, error) {
 	g := &Generator{
 		random:    random,
 		now:       c.Start.UnixNano(),
+		midnight:  c.midnight(),
 		gap:       1e9 / c.Rate,
 		day:       newDay(c.Day),
 		story:     newStory(c),
@@ -94,13 +96,13 @@ func (g *Generator) Next() Message {
 		return g.message(at)
 	}
 	at := g.now
-	load := g.day.load(at)
+	load := g.day.load(at - g.midnight)
 	g.now += int64(g.random.ExpFloat64() * g.gap / load)
 
 	switch chance := g.random.Float64(); {
 	case chance < g.malformed:
 		return g.noise(at)
-	case g.attacker.strikes(at, g.random):
+	case g.attacker.strikes(at-g.midnight, g.random):
 		g.attack()
 	case g.random.Float64() < g.beginShare(load):
 		g.begin(at)

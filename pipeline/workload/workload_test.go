@@ -157,6 +157,25 @@ func TestDayHasItsShape(t *testing.T) {
 	}
 }
 
+// Who connects, from where and how often, depends on the hour, and on no other clock.
+func TestTheHourIsCountedFromMidnight(t *testing.T) {
+	t.Parallel()
+	c := testConfig()
+	c.Midnight = start.Add(-c.Day / 3)
+	later := c
+	later.Start, later.Midnight = c.Start.Add(c.Day/2), c.Midnight.Add(c.Day/2)
+	a, b := generator(t, c), generator(t, later)
+	for i := range 10_000 {
+		m, n := a.Next(), b.Next()
+		if !m.At.Add(c.Day/2).Equal(n.At) || (m.Event == nil) != (n.Event == nil) {
+			t.Fatalf("message %d: one comes at %v, the other at %v", i, m.At.Sub(c.Start), n.At.Sub(later.Start))
+		}
+		if m.Event != nil && (m.Event.Account != n.Event.Account || m.Event.Address != n.Event.Address || m.Event.Kind != n.Event.Kind) {
+			t.Fatalf("message %d differs", i)
+		}
+	}
+}
+
 func TestLoadStaysBelowItsBound(t *testing.T) {
 	t.Parallel()
 	sum, d := 0.0, newDay(time.Hour)
