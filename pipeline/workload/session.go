@@ -77,7 +77,7 @@ func (g *Generator) beginShare(load float64) float64 {
 // prefill puts the sessions in the queue that began before the first message,
 // a sign of life every alive seconds.
 func (g *Generator) prefill(alive float64) {
-	for range int(g.wanted * g.day.load(g.now - g.midnight)) {
+	for range int(g.wanted * g.day.load(g.now-g.midnight)) {
 		s := g.sessions.place()
 		g.enter(s, g.now)
 		s.since -= int64(g.random.ExpFloat64() * g.life * alive * 1e3)

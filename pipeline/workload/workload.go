@@ -36,8 +36,8 @@ type Generator struct {
 	now      int64   // Unix nanoseconds of the next message, but for the story's
 	midnight int64   // Unix nanoseconds from which the days count
 	gap      float64 // mean nanoseconds between two messages at a load of 1
-	day   day
-	story story
+	day      day
+	story    story
 
 	accounts  accounts
 	sessions  queue
