@@ -81,7 +81,7 @@ func (w *compaction) generate(ctx context.Context) (err error) {
 // generateRecords reads everything once for each part that there is memory for.
 func (w *compaction) generateRecords(ctx context.Context) error {
 	for w.rows.First(w.room.rows); ; {
-		w.rows.Grow(min(int(w.unit.records+w.unit.records/8), w.room.rows+w.room.rows/16)) //nolint:gosec // bounded
+		w.rows.Grow(min(int(3*w.unit.records), w.room.rows+w.room.rows/16)) //nolint:gosec // bounded; some shards have thrice as many
 		if err := w.readFrames(ctx, w.takeRecords); err != nil || w.done.BytesIn == 0 {
 			return err
 		}

@@ -82,7 +82,7 @@ func (w *compaction) putRecords() {
 // putRun adds the index of a run, which is the pairs.
 func (w *compaction) putRun(run cold.Run) {
 	w.pairs = w.sorter.Sort(w.pairs)
-	fill(w.pairs, &w.payload, each[cold.Pair](4), cold.AppendPairs, func(of []cold.Pair) {
+	fill(w.pairs, &w.payload, each[cold.Pair](4), w.encoder.AppendPairs, func(of []cold.Pair) {
 		run.Index = append(run.Index, cold.BoundsOfPairs(of))
 		w.out.add(w.payload)
 	})

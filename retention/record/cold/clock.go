@@ -32,7 +32,11 @@ const MaxPartitions = 1 << 16
 // NewClock draws the lines through rows, in the order in which they were added.
 func NewClock(r *Rows) *Clock {
 	c := &Clock{partitions: slices.Clone(r.partitions)}
-	all := make([][]point, len(c.partitions))
+	for i := range r.samples {
+		r.samples[i] = r.samples[i][:0]
+	}
+	r.samples = append(r.samples, make([][]point, max(len(c.partitions)-len(r.samples), 0))...)
+	all := r.samples[:len(c.partitions)]
 	last := -1
 	for i := range r.rows {
 		of := &r.rows[i]
@@ -56,8 +60,9 @@ func pointsOf(all []point) []point {
 		return []point{{}} // of a partition whose records were refused
 	}
 	want := min(max(len(all)/rowsPerPoint, 1)+1, maxPoints)
-	sample := all[:0:0]
-	for i := 0; i < len(all); i += max(len(all)/(64*want), 1) {
+	every := max(len(all)/(64*want), 1)
+	sample := all[:0]
+	for i := 0; i < len(all); i += every {
 		sample = append(sample, all[i])
 	}
 	slices.SortFunc(sample, func(a, b point) int {

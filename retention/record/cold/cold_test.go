@@ -317,6 +317,16 @@ func TestWipeLeavesNothing(t *testing.T) {
 	if slices.ContainsFunc(rows.rows[:cap(rows.rows)], func(r row) bool { return r != row{} }) {
 		t.Error("rows are left")
 	}
+	for _, keys := range [][]sortKey{rows.keys, rows.sort} {
+		if cap(keys) == 0 || slices.ContainsFunc(keys[:cap(keys)], func(k sortKey) bool { return k != sortKey{} }) {
+			t.Error("keys are left")
+		}
+	}
+	for _, points := range rows.samples {
+		if cap(points) == 0 || slices.ContainsFunc(points[:cap(points)], func(p point) bool { return p != point{} }) {
+			t.Error("samples are left")
+		}
+	}
 	if slices.ContainsFunc(e.rows[:cap(e.rows)], func(r row) bool { return r != row{} }) {
 		t.Error("rows are left in the encoder")
 	}
@@ -388,7 +398,7 @@ func TestPairsComeBack(t *testing.T) {
 	for n := 1; n < 3000; n += 211 {
 		want := pairs(uint64(n), n)
 		var got []Pair
-		err := EachPair(AppendPairs(nil, want), func(p Pair) { got = append(got, p) })
+		err := EachPair(new(Encoder).AppendPairs(nil, want), func(p Pair) { got = append(got, p) })
 		if err != nil || !slices.Equal(got, want) {
 			t.Fatalf("%d pairs of %d, %v", len(got), len(want), err)
 		}
@@ -507,8 +517,8 @@ func FuzzBlock(f *testing.F) {
 }
 
 func FuzzPairs(f *testing.F) {
-	f.Add(AppendPairs(nil, pairs(1, 1)))
-	f.Add(AppendPairs(nil, pairs(2, 100)))
+	f.Add(new(Encoder).AppendPairs(nil, pairs(1, 1)))
+	f.Add(new(Encoder).AppendPairs(nil, pairs(2, 100)))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		n := 0
 		if err := EachPair(payload, func(Pair) { n++ }); err == nil && n > MaxRows {

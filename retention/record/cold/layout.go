@@ -125,6 +125,14 @@ func countSizes(sizes []uint64) (singles, blocks int) {
 	return singles, blocks
 }
 
+// untouched is an empty slice for n values: s where it suffices.
+func untouched[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, 0, n) // slices.Grow would write zeros into all of it
+	}
+	return s[:0]
+}
+
 func resize[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n, n+n/4)

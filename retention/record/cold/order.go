@@ -45,7 +45,8 @@ func keyOf(ip netip.Addr) uint64 {
 // are equal and the texts are not, rows of two connections are mixed, which
 // costs bytes and nothing else. Repeats of one identity are left out.
 func (r *Rows) Sort() []uint32 {
-	r.keys, r.order = slices.Grow(r.keys[:0], len(r.rows)), slices.Grow(r.order[:0], len(r.rows))
+	r.keys, r.order = untouched(r.keys, cap(r.rows)), untouched(r.order, cap(r.rows))
+	r.sort = untouched(r.sort, cap(r.rows))
 	for i := range r.rows {
 		if r.rows[i].four {
 			r.keys = append(r.keys, r.rows[i].sortKey(i))
@@ -57,8 +58,9 @@ func (r *Rows) Sort() []uint32 {
 			r.keys = append(r.keys, r.rows[i].sortKey(i))
 		}
 	}
-	r.sort = radix(r.keys[:four], r.sort)
-	r.sort = radix(r.keys[four:], r.sort)
+	scratch := r.sort[:len(r.keys)]
+	radix(r.keys[:four], scratch)
+	radix(r.keys[four:], scratch)
 	for from := 0; from < len(r.keys); {
 		to := from + 1
 		for to < len(r.keys) && r.keys[to].key == r.keys[from].key {
@@ -67,6 +69,8 @@ func (r *Rows) Sort() []uint32 {
 		r.run(r.keys[from:to])
 		from = to
 	}
+	clear(r.keys)
+	clear(scratch)
 	return r.order
 }
 
@@ -134,19 +138,18 @@ func (r *row) repeats(other *row) bool {
 	return r.offset == other.offset && r.partition == other.partition && r.index == other.index
 }
 
-// radix sorts keys by the bytes in which they differ, the last one first, and gives the
-// scratch space back.
-func radix(keys, scratch []sortKey) []sortKey {
-	scratch = slices.Grow(scratch[:0], len(keys))[:len(keys)]
+// radix sorts keys by the bytes in which they differ, the last one first. The scratch space
+// is to have as many.
+func radix(keys, scratch []sortKey) {
 	if len(keys) == 0 {
-		return scratch
+		return
 	}
 	var differ sortKey
 	for i := range keys {
 		differ.key |= keys[i].key ^ keys[0].key
 		differ.who |= keys[i].who ^ keys[0].who
 	}
-	from, to := keys, scratch
+	from, to := keys, scratch[:len(keys)]
 	for at := range digits {
 		if differ.digit(at) != 0 {
 			scatter(from, to, at)
@@ -154,7 +157,6 @@ func radix(keys, scratch []sortKey) []sortKey {
 		}
 	}
 	copy(keys, from)
-	return scratch
 }
 
 const digits = 2 + 8

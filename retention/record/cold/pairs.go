@@ -2,7 +2,6 @@ package cold
 
 import (
 	"cmp"
-	"slices"
 )
 
 // Pair says where an account is: the key is its name, a keyed hash, and the value the
@@ -23,11 +22,11 @@ type PairSorter struct{ keys, scratch []sortKey }
 
 // Sort brings pairs into the order of ComparePairs, and drops repeats.
 func (s *PairSorter) Sort(pairs []Pair) []Pair {
-	s.keys = slices.Grow(s.keys[:0], len(pairs))[:len(pairs)]
+	s.keys, s.scratch = resize(s.keys, len(pairs)), resize(s.scratch, len(pairs))
 	for i, p := range pairs {
 		s.keys[i].key = uint64(p.Key)<<32 | uint64(p.Value)
 	}
-	s.scratch = radix(s.keys, s.scratch)
+	radix(s.keys, s.scratch)
 	kept := pairs[:0]
 	for i, k := range s.keys {
 		if i == 0 || k.key != s.keys[i-1].key {
@@ -43,9 +42,9 @@ func (s *PairSorter) Sort(pairs []Pair) []Pair {
 // none twice, after dst: the number of pairs and of keys, the keys as differences, the
 // pairs of each key less one, the first value of each key, and the other values as
 // differences.
-func AppendPairs(dst []byte, pairs []Pair) []byte {
+func (e *Encoder) AppendPairs(dst []byte, pairs []Pair) []byte {
 	w := bitWriter{out: append(dst, formatVersion)}
-	var keys, counts, firsts, steps []uint64
+	keys, counts, firsts, steps := e.column[:0], e.more[:0], e.sizes[:0], e.distinct[:0]
 	for i, p := range pairs {
 		switch {
 		case i > 0 && p.Key == pairs[i-1].Key:
@@ -64,6 +63,7 @@ func AppendPairs(dst []byte, pairs []Pair) []byte {
 	w.numbers(counts)
 	w.numbers(firsts)
 	w.numbers(steps)
+	e.column, e.more, e.sizes, e.distinct = keys, counts, firsts, steps
 	return w.finish()
 }
 

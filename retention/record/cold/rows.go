@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"net/netip"
-	"slices"
 
 	"mayfly/retention/record"
 )
@@ -25,6 +24,7 @@ type Rows struct {
 	partition  map[Partition]uint16
 	keys, sort []sortKey
 	runs       []runKey
+	samples    [][]point // see NewClock
 	order      []uint32
 	part       part
 }
@@ -52,10 +52,11 @@ type row struct {
 // ErrUnfit says that records are more, or have longer texts, than blocks can hold.
 var ErrUnfit = errors.New("cold: records that fit no block")
 
-// Grow makes room for n more records, whose account and session mostly take 24 bytes.
+// Grow makes room for n records where there are none, with sessions of 24 bytes. What is
+// more than they need is never touched, so it takes no memory.
 func (r *Rows) Grow(n int) {
-	r.rows = slices.Grow(r.rows, n)
-	r.text = slices.Grow(r.text, 24*n)
+	r.rows = untouched(r.rows, n)
+	r.text = untouched(r.text, 24*n)
 }
 
 // Len is how many records were added.
@@ -78,6 +79,7 @@ func (r *Rows) AddColumns(c *record.Columns) error {
 	for _, account := range c.Accounts.Values() {
 		r.hashes = append(r.hashes, hashOf(account))
 	}
+	r.accounts.look(r.hashes)
 	for i, words := range [...]*record.Texts{&c.Servers, &c.Transports, &c.Clients, &c.Events, &c.Outcomes} {
 		r.numbers[i] = r.numbers[i][:0]
 		for _, word := range words.Values() {
@@ -204,8 +206,9 @@ func (r *Rows) empty() {
 	r.cut(0, 0)
 	r.accounts.wipe()
 	r.words.wipe()
-	clear(r.keys[:cap(r.keys)])
-	clear(r.sort[:cap(r.sort)])
 	clear(r.runs[:cap(r.runs)])
+	for _, points := range r.samples {
+		clear(points[:cap(points)])
+	}
 	r.order = r.order[:0]
 }
