@@ -73,7 +73,7 @@ func (k wraps) append(out *output, payload *[]byte) {
 	for _, id := range slices.SortedFunc(maps.Keys(k), func(a, b seal.WrapID) int { return cmp.Compare(string(a[:]), string(b[:])) }) {
 		all = append(all, *k[id])
 	}
-	fill(all, payload, each[cold.Wrap](1<<10), cold.AppendWraps, func([]cold.Wrap) {
+	fill(all, payload, new(int), each[cold.Wrap](1<<10), cold.AppendWraps, func([]cold.Wrap) {
 		out.add(*payload)
 		out.head.Wraps++
 	})

@@ -70,7 +70,7 @@ func (w *compaction) putRecords() {
 		names = append(names, name)
 	}
 	encode := func(dst []byte, rows []uint32) []byte { return w.encoder.Append(dst, &w.rows, rows, run.Clock) }
-	fill(rows, &w.payload, w.rows.Weigh, encode, func(of []uint32) {
+	fill(rows, &w.payload, &w.weight.rows, w.rows.Weigh, encode, func(of []uint32) {
 		block := uint32(len(run.Blocks)) //nolint:gosec // at most cold.MaxBlocks
 		w.rows.EachAccount(of, func(account uint32) { w.pair(names[account], block) })
 		run.Blocks = append(run.Blocks, w.rows.Bounds(of))
@@ -82,7 +82,7 @@ func (w *compaction) putRecords() {
 // putRun adds the index of a run, which is the pairs.
 func (w *compaction) putRun(run cold.Run) {
 	w.pairs = w.sorter.Sort(w.pairs)
-	fill(w.pairs, &w.payload, each[cold.Pair](4), w.encoder.AppendPairs, func(of []cold.Pair) {
+	fill(w.pairs, &w.payload, &w.weight.pairs, each[cold.Pair](4), w.encoder.AppendPairs, func(of []cold.Pair) {
 		run.Index = append(run.Index, cold.BoundsOfPairs(of))
 		w.out.add(w.payload)
 	})
@@ -161,12 +161,13 @@ func each[T any](weight int) weigh[T] {
 
 // fill cuts rows into runs whose encoding nearly fills a block, and calls put for each
 // while payload holds its encoding. How many fit is guessed from their weight, as each
-// guess that is wrong costs an encoding.
-func fill[T any](rows []T, payload *[]byte, weights weigh[T], encode func([]byte, []T) []byte, put func([]T)) {
+// guess that is wrong costs an encoding; full is what a full block weighed lately, 0 if
+// nobody knows.
+func fill[T any](rows []T, payload *[]byte, full *int, weights weigh[T], encode func([]byte, []T) []byte, put func([]T)) {
 	var sums []int
-	guess := blockAim // what a full block weighs
+	guess := cmp.Or(*full, blockAim)
 	for len(rows) > 0 {
-		sums = weights(sums[:0], rows[:min(len(rows), cold.MaxRows)], guess*3/2) // more, as blocks may turn out smaller
+		sums = weights(sums[:0], rows[:min(len(rows), cold.MaxRows)], guess*5/4) // more, as blocks may turn out smaller
 		n, _ := slices.BinarySearch(sums, guess)
 		n, grown := max(n, 1), false
 		for {
@@ -181,7 +182,7 @@ func fill[T any](rows []T, payload *[]byte, weights weigh[T], encode func([]byte
 				n, grown = more, true
 				continue
 			}
-			if n <= len(sums) { // blocks differ: the last one alone says too little
+			if n <= len(sums) && n < len(rows) { // the last block may be small, and blocks differ: one alone says too little
 				guess = (guess + sums[n-1]*blockAim/max(size, 1)) / 2
 			}
 			break
@@ -189,4 +190,5 @@ func fill[T any](rows []T, payload *[]byte, weights weigh[T], encode func([]byte
 		put(rows[:n])
 		rows = rows[n:]
 	}
+	*full = guess
 }

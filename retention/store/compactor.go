@@ -57,6 +57,7 @@ type Compactor struct {
 	encoder cold.Encoder
 	decoder cold.Decoder
 	sorter  cold.PairSorter
+	weight  struct{ rows, pairs int } // see fill
 }
 
 // NewCompactor makes a compactor that finds its epochs through reader.
