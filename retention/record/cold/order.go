@@ -47,17 +47,16 @@ func keyOf(ip netip.Addr) uint64 {
 func (r *Rows) Sort() []uint32 {
 	r.keys, r.order = untouched(r.keys, cap(r.rows)), untouched(r.order, cap(r.rows))
 	r.sort = untouched(r.sort, cap(r.rows))
+	six := r.sort[:0]
 	for i := range r.rows {
 		if r.rows[i].four {
 			r.keys = append(r.keys, r.rows[i].sortKey(i))
+		} else {
+			six = append(six, r.rows[i].sortKey(i))
 		}
 	}
 	four := len(r.keys)
-	for i := range r.rows {
-		if !r.rows[i].four {
-			r.keys = append(r.keys, r.rows[i].sortKey(i))
-		}
-	}
+	r.keys = append(r.keys, six...)
 	scratch := r.sort[:len(r.keys)]
 	radix(r.keys[:four], scratch)
 	radix(r.keys[four:], scratch)
@@ -156,7 +155,9 @@ func radix(keys, scratch []sortKey) {
 			from, to = to, from
 		}
 	}
-	copy(keys, from)
+	if &from[0] != &keys[0] {
+		copy(keys, from)
+	}
 }
 
 const digits = 2 + 8
