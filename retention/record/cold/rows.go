@@ -174,9 +174,9 @@ func (r *Rows) Bounds(order []uint32) Bounds {
 
 // Weigh appends about how many bytes rows take in a block, as sums from the first on, until
 // they are more than most: a row that begins a connection takes several times as much as
-// one more of it, and one that begins an address still more. The numbers are those after
-// which three blocks of a hundred of the reference workload, not fifteen, had to be encoded
-// again; they differ by a factor from bytes, which store.fill finds out.
+// one more of it, and one that begins an address still more. The numbers suit the reference
+// workload: 3 % of its blocks are encoded again, 9 % with UUIDs; without the addresses 19 and
+// 14 were. They differ by a factor from bytes, which store.fill finds out.
 func (r *Rows) Weigh(sums []int, order []uint32, most int) []int {
 	sum := 0
 	var before *row
