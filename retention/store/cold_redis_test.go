@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"mayfly/retention"
 	"mayfly/retention/redisconn/redistest"
 	"mayfly/retention/store"
 )
@@ -85,7 +84,7 @@ func TestRedisLearnsNoOrder(t *testing.T) {
 	t.Parallel()
 	memory := store.NewMemory()
 	var order []string
-	y := newSystem(t, &watching{Store: memory, put: func(blocks []store.Block) {
+	y := newHour(t, &watching{Store: memory, put: func(blocks []store.Block) {
 		for _, b := range blocks {
 			order = append(order, b.Name)
 		}
@@ -93,13 +92,7 @@ func TestRedisLearnsNoOrder(t *testing.T) {
 			t.Error("blocks are written in another order than that of their names")
 		}
 	}})
-	y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
-	y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
-	y.mint(t)
-	for seed := range uint64(10) {
-		_, batches := y.events(seed, 4000)
-		y.write(t, batches)
-	}
+	y.writeAll(t, 10, 4000)
 	y.mustCompact(t)
 	if slices.Sort(order); len(order) < 6 || len(slices.Compact(order)) != len(order) {
 		t.Fatalf("%d names", len(order))

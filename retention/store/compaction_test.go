@@ -64,10 +64,7 @@ func TestWhatWasSealedAtTheEdgeIsCompacted(t *testing.T) {
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			y := newSystem(t, open(t))
-			y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
-			y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
-			y.mint(t)
+			y := newHour(t, open(t))
 			plain, batches := y.events(1, 200)
 			edges := map[retention.Epoch]*store.Edge{}
 			send := func(seed uint64, offset int64) (written []record.Record, arrived []store.Batch) {
@@ -233,16 +230,8 @@ func (s *stumbling) Frames(ctx context.Context, p seal.Place, from, n int) (stor
 func TestAUnitThatFailedIsForgotten(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {
-		y := newSystem(t, store.NewMemory())
-		y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
-		y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
-		y.mint(t)
-		var written []record.Record
-		for seed := range uint64(6) {
-			records, batches := y.events(seed, 30)
-			y.write(t, batches)
-			written = append(written, records...)
-		}
+		y := newHour(t, store.NewMemory())
+		written := y.writeAll(t, 6, 30)
 		c := y.compactor(&stumbling{Store: y.store, at: at})
 		c.Slow()
 		if _, err := y.compact(c); err == nil && at > 1 {
@@ -266,16 +255,8 @@ func TestAFrameThatVanishesBetweenPartsStaysHot(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for after := range 40 {
-			y := newSystem(t, store.NewMemory())
-			y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
-			y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
-			y.mint(t)
-			var written []record.Record
-			for seed := range uint64(6) {
-				records, batches := y.events(seed, 30)
-				y.write(t, batches)
-				written = append(written, records...)
-			}
+			y := newHour(t, store.NewMemory())
+			written := y.writeAll(t, 6, 30)
 			if _, err := y.compact(y.narrow(&vanishing{Store: y.store, after: after})); err != nil {
 				t.Fatal(err)
 			}
@@ -293,10 +274,7 @@ func TestAFrameThatVanishesBetweenPartsStaysHot(t *testing.T) {
 // generation has many runs, and one with memory for all take turns.
 func TestAShardOfAnySizeIsCompacted(t *testing.T) {
 	t.Parallel()
-	y := newSystem(t, store.NewRedis(redistest.Start(t).Client(t)))
-	y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
-	y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
-	y.mint(t)
+	y := newHour(t, store.NewRedis(redistest.Start(t).Client(t)))
 	var written []record.Record
 	for seed := range uint64(4) {
 		plain, batches := y.events(seed, 300)

@@ -69,6 +69,16 @@ func (y *system) mint(t testing.TB) {
 	}
 }
 
+// newHour is one with a window of an hour, in two epochs, that have their keys.
+func newHour(t testing.TB, s store.Store) *system {
+	t.Helper()
+	y := newSystem(t, s)
+	y.policy.Window, y.policy.Epoch = time.Hour, 30*time.Minute
+	y.reader = store.NewReader(retention.Policies{y.policy}, y.opener, y.store)
+	y.mint(t)
+	return y
+}
+
 // events draws records of the last minute, sorted into batches by epoch.
 func (y *system) events(seed uint64, n int) ([]record.Record, []store.Batch) {
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -113,6 +123,17 @@ func (y *system) write(t testing.TB, batches []store.Batch) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// writeAll writes so many times so many events, and gives them.
+func (y *system) writeAll(t testing.TB, times, events int) (written []record.Record) {
+	t.Helper()
+	for seed := range uint64(times) {
+		records, batches := y.events(seed, events)
+		y.write(t, batches)
+		written = append(written, records...)
+	}
+	return written
 }
 
 // check compares look-ups with a filter over what was written, up to the last of it
@@ -221,12 +242,7 @@ func TestEveryFaultOfAnAppendLeavesEachRecordOnce(t *testing.T) {
 		for seed := range uint64(20) {
 			y := newFaulty(t, seed)
 			y.mint(t)
-			var written []record.Record
-			for i := range uint64(4) {
-				records, batches := y.events(i, 60)
-				y.write(t, batches)
-				written = append(written, records...)
-			}
+			written := y.writeAll(t, 4, 60)
 			y.check(t, written, true)
 		}
 	})
