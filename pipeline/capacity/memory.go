@@ -16,9 +16,19 @@ type point struct{ x, y float64 }
 // line is a curve through points, level before the first and after the last.
 type line []point
 
-func lineOf(points []point) line {
+// lineOf goes between points that are above each other.
+func lineOf(points []point) (l line) {
 	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.x, b.x) })
-	return points
+	n := 0.0 // points at the last x
+	for _, p := range points {
+		if last := len(l) - 1; last >= 0 && l[last].x == p.x {
+			n++
+			l[last].y += (p.y - l[last].y) / n
+			continue
+		}
+		l, n = append(l, p), 1
+	}
+	return l
 }
 
 func (l line) at(x float64) float64 {

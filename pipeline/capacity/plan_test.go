@@ -117,7 +117,8 @@ func TestConstantsCount(t *testing.T) {
 	}
 }
 
-// TestCurveGoesThroughItsPoints asks for just what was measured.
+// TestCurveGoesThroughItsPoints asks for just what was measured. Two services whose frames have
+// as many events differ a little in their hot bytes, and the curve goes between them.
 func TestCurveGoesThroughItsPoints(t *testing.T) {
 	t.Parallel()
 	c := constants(t).Curve
@@ -125,7 +126,7 @@ func TestCurveGoesThroughItsPoints(t *testing.T) {
 		if !tier.base() {
 			continue
 		}
-		if hot := c.HotBytes(tier.IDs, tier.Sessions, tier.FrameEvents(1)); math.Abs(hot-tier.hot()) > 0.01 {
+		if hot := c.HotBytes(tier.IDs, tier.Sessions, tier.FrameEvents(1)); math.Abs(hot/tier.hot()-1) > 0.02 {
 			t.Errorf("%g/s: %.2f B hot, measured %.2f", tier.Rate, hot, tier.hot())
 		}
 		if cold := c.ColdBytes(tier.IDs, tier.Sessions, tier.Rate*tier.Epoch, tier.Epoch); math.Abs(cold-tier.Cold) > 0.01 {
