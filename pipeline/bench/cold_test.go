@@ -93,7 +93,7 @@ func newColdEpoch(t testing.TB, s store.Store, ids string, events, shards int) *
 		t.Fatal(err)
 	}
 	e := &coldEpoch{epoch: policy.EpochAt(begin)}
-	e.reader = store.NewReader(retention.Policies{policy}, keyring.NewOpener(ring, kek, zap.NewNop()), s)
+	e.reader = store.NewReader(retention.Policies{policy}, running(ctx, keyring.NewOpener(ring, kek, zap.NewNop())), s)
 	deadline := e.epoch.Deadline(policy.Window)
 	keys, err := ring.Mint(ctx, e.epoch, deadline, kek, func() uint32 { return uint32(shards) },
 		func(key keyring.Public) error { return s.Open(ctx, key) })

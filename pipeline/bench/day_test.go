@@ -81,8 +81,7 @@ func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opener := keyring.NewOpener(ring, kek, zap.NewNop())
-	go func() { _ = opener.Run(t.Context()) }()
+	opener := running(t.Context(), keyring.NewOpener(ring, kek, zap.NewNop()))
 	d := &day{epochs: len(epochs), reader: store.NewReader(retention.Policies{p}, opener, log)}
 	if d.receipts, err = receipts.Open(t.TempDir()); err != nil {
 		t.Fatal(err)

@@ -93,6 +93,13 @@ func (s *servers) mint(t testing.TB, events float64) *minted {
 	return &minted{store.NewReader(policies, keyring.NewOpener(ring, kek, zap.NewNop()), log)}
 }
 
+// running runs an opener as every process does that opens frames: one that does not run asks
+// the keyring's nodes anew for each look-up.
+func running(ctx context.Context, opener *keyring.Opener) *keyring.Opener {
+	go func() { _ = opener.Run(ctx) }()
+	return opener
+}
+
 // minted reads what is stored under the keys of one mint.
 type minted struct{ reader *store.Reader }
 

@@ -58,7 +58,7 @@ func compactEpoch(ctx context.Context, t task, watch *stopwatch) error {
 	if err != nil {
 		return err
 	}
-	compactor := store.NewCompactor(store.NewReader(retention.Policies{policy()}, keyring.NewOpener(ring, kek, zap.NewNop()), store.NewRedis(data)))
+	compactor := store.NewCompactor(store.NewReader(retention.Policies{policy()}, running(ctx, keyring.NewOpener(ring, kek, zap.NewNop())), store.NewRedis(data)))
 	watch.start()
 	defer watch.stop()
 	units, _, err := compactor.Units(ctx, filledEpoch())

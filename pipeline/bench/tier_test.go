@@ -82,7 +82,7 @@ func simulate(t testing.TB, s *servers, of service) *simulation {
 	if m.kek, err = keyring.NewMemoryKEK(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	m.reader = store.NewReader(retention.Policies{m.policy}, keyring.NewOpener(m.ring, m.kek, zap.NewNop()), m.log)
+	m.reader = store.NewReader(retention.Policies{m.policy}, running(t.Context(), keyring.NewOpener(m.ring, m.kek, zap.NewNop())), m.log)
 	return m
 }
 

