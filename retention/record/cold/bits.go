@@ -15,13 +15,7 @@ type bitWriter struct {
 
 // put appends the lowest width bits of v; width is at most 64.
 func (w *bitWriter) put(v uint64, width uint) {
-	v &= 1<<width - 1
-	w.pending |= v << w.filled
-	if w.filled += width; w.filled >= 64 {
-		w.out = binary.LittleEndian.AppendUint64(w.out, w.pending)
-		w.filled -= 64
-		w.pending = v >> (width - w.filled)
-	}
+	w.out, w.pending, w.filled = pack(w.out, w.pending, w.filled, v&(1<<width-1), width)
 }
 
 func (w *bitWriter) flag(set bool) {
@@ -51,14 +45,21 @@ func (w *bitWriter) values(values []uint64, base, step uint64, width uint) {
 			v /= step
 		}
 		v &= mask
-		pending |= v << filled
-		if filled += width; filled >= 64 {
-			out = binary.LittleEndian.AppendUint64(out, pending)
-			filled -= 64
-			pending = v >> (width - filled)
-		}
+		out, pending, filled = pack(out, pending, filled, v, width)
 	}
 	w.out, w.pending, w.filled = out, pending, filled
+}
+
+// pack is put for loops that keep the writer's fields in registers: it is inlined, and v has
+// no bits above its width.
+func pack(out []byte, pending uint64, filled uint, v uint64, width uint) (all []byte, left uint64, bits uint) {
+	pending |= v << filled
+	if filled += width; filled >= 64 {
+		out = binary.LittleEndian.AppendUint64(out, pending)
+		filled -= 64
+		pending = v >> (width - filled)
+	}
+	return out, pending, filled
 }
 
 // finish fills the last byte with zeros and gives all that was written.

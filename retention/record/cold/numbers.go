@@ -1,7 +1,6 @@
 package cold
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -177,12 +176,7 @@ func (w *bitWriter) codes(values []uint64, typical uint64, k uint) {
 			continue
 		}
 		v = 1<<ones - 1 | (v&(1<<k-1))<<(ones+1)
-		pending |= v << filled
-		if filled += width; filled >= 64 {
-			out = binary.LittleEndian.AppendUint64(out, pending)
-			filled -= 64
-			pending = v >> (width - filled)
-		}
+		out, pending, filled = pack(out, pending, filled, v, width)
 	}
 	w.out, w.pending, w.filled = out, pending, filled
 }

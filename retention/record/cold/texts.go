@@ -1,7 +1,6 @@
 package cold
 
 import (
-	"encoding/binary"
 	"math"
 	"math/bits"
 	"strings"
@@ -139,12 +138,7 @@ func (w *bitWriter) symbols(texts []string, i, n int) {
 	out, pending, filled := w.out, w.pending, w.filled
 	for _, text := range texts {
 		code := uint64(codes[text[i]])
-		pending |= code << filled
-		if filled += width; filled >= 64 {
-			out = binary.LittleEndian.AppendUint64(out, pending)
-			filled -= 64
-			pending = code >> (width - filled)
-		}
+		out, pending, filled = pack(out, pending, filled, code, width)
 	}
 	w.out, w.pending, w.filled = out, pending, filled
 }
