@@ -2,13 +2,11 @@ package secret_test
 
 import (
 	"bufio"
-	"bytes"
-	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"mayfly/retention/secret/residue"
 )
 
 // TestStacksKeepNothing looks through the memory of a process, built as Mayfly is released, whose
@@ -38,7 +36,7 @@ func TestStacksKeepNothing(t *testing.T) {
 }
 
 // leftBy runs a program until it says that it is done, and counts what is in its memory.
-func leftBy(t *testing.T, text []byte, program string, args ...string) (found int) {
+func leftBy(t *testing.T, text []byte, program string, args ...string) int {
 	t.Helper()
 	child := exec.Command(program, args...)
 	out, err := child.StdoutPipe()
@@ -57,27 +55,9 @@ func leftBy(t *testing.T, text []byte, program string, args ...string) (found in
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "done\n" {
 		t.Fatalf("it says %q, %v", line, err)
 	}
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", child.Process.Pid))
+	n, err := residue.Needles{text}.Memory(child.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", child.Process.Pid))
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("another process's memory can't be read here: %v", err)
-	}
-	defer memory.Close()
-	for line := range strings.Lines(string(maps)) {
-		var from, to int64
-		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") {
-			continue
-		}
-		region := make([]byte, to-from)
-		n, _ := memory.ReadAt(region, from)
-		found += bytes.Count(region[:n], text)
-	}
-	return found
+	return n
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"mayfly/cmd/mayfly/mayflytest"
-	"mayfly/cmd/mayfly/residue"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention/redisconn/redistest"
+	"mayfly/retention/secret/residue"
 )
 
 // All events carry the canary's address; those of a relay come besides, through Mayfly alone.

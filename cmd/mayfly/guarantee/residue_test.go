@@ -13,9 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"mayfly/cmd/mayfly/mayflytest"
-	"mayfly/cmd/mayfly/residue"
 	"mayfly/retention/redisconn/redistest"
 	"mayfly/retention/seal"
+	"mayfly/retention/secret/residue"
 )
 
 // What is left of an address once it is past its deadline.
