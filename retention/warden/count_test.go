@@ -35,13 +35,7 @@ func TestReceiptsSayWhatAnEpochHad(t *testing.T) {
 				return sum, nil
 			}
 		})
-		time.Sleep(3 * policy.Window)
-		synctest.Wait()
-		p.stop()
-		r := audited(t, dir, log)
-		if err := r.Err(); err != nil {
-			t.Fatal(err)
-		}
+		r := p.outlive(t, dir, log)
 		got := r.Policies[0]
 		if got.Purged < 28 || got.Uncounted != 0 || got.Stored != 7*got.Purged || got.Rejected != 2*got.Purged {
 			t.Errorf("%+v", got)
@@ -82,13 +76,7 @@ func TestNoPurgeWaitsForItsCount(t *testing.T) {
 					}
 				})
 				away.Store(true)
-				time.Sleep(3 * policy.Window)
-				synctest.Wait()
-				p.stop()
-				r := audited(t, dir, log)
-				if err := r.Err(); err != nil {
-					t.Fatal(err)
-				}
+				r := p.outlive(t, dir, log)
 				if got := r.Policies[0]; got.Purged < 28 || got.Uncounted != got.Purged || got.Late != 0 || got.Lag.Worst > 10 {
 					t.Errorf("%+v", got)
 				}

@@ -54,6 +54,19 @@ func audited(t *testing.T, dir string, log *paper) *audit.Result {
 	return r
 }
 
+// outlive gives three windows to a warden, ends it, and audits its log, which must be sound.
+func (p *post) outlive(t *testing.T, dir string, log *paper) *audit.Result {
+	t.Helper()
+	time.Sleep(3 * policy.Window)
+	synctest.Wait()
+	p.stop()
+	r := audited(t, dir, log)
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func found(r *audit.Result) string {
 	seen := map[string]bool{}
 	for _, f := range r.Findings {
@@ -72,13 +85,7 @@ func TestReceiptsAreComplete(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		p, log := written(t, dir)
-		time.Sleep(3 * policy.Window)
-		synctest.Wait()
-		p.stop()
-		r := audited(t, dir, log)
-		if err := r.Err(); err != nil {
-			t.Fatal(err)
-		}
+		r := p.outlive(t, dir, log)
 		got := r.Policies[0]
 		if got.Purged < 28 || got.NeverMinted > 1 || got.Keys < got.Purged || got.Keys > got.Purged+2 || got.Stored == 0 || got.Lag.Worst > 10 {
 			t.Errorf("%+v", got)
