@@ -86,16 +86,16 @@ func (s *e2eSystem) host(t *testing.T) *e2eSystem {
 	return &other
 }
 
-// killBeforeDeadline kills the active warden a moment before an epoch is due that nothing
-// but a purge ends, and expects the standby to purge it in time.
+// killBeforeDeadline kills the active warden within the second before an epoch is due, sees
+// to it that nothing but a purge ends this epoch, and expects the standby to do so in time.
 func (s *e2eSystem) killBeforeDeadline(t *testing.T, window time.Duration, active, standby *mayflytest.Process) {
 	t.Helper()
 	deadline := time.Now().Truncate(time.Second).Add(2 * time.Second)
 	due := retention.Epoch{Policy: "all", Start: deadline.Add(-window).UnixMilli(), Length: 1000}
-	time.Sleep(time.Until(deadline.Add(-300 * time.Millisecond)))
-	s.persist(t, due)
+	time.Sleep(time.Until(deadline.Add(-900 * time.Millisecond)))
 	active.Kill()
 	killed := time.Now()
+	s.persist(t, due)
 	if n := s.left(t, due); n == 0 {
 		t.Fatal("nothing is left of the epoch: a purge would prove nothing")
 	}
