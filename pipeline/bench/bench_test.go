@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if task := os.Getenv(taskVariable); task != "" {
 		os.Exit(runTask(task))
 	}
+	// As if an epoch had ended since: what asks the clock again in the middle of a run fails at once,
+	// not once in a quarter of an hour.
+	began = began.Add(-policy().Epoch)
 	kafkatest.Main(m)
 }
 

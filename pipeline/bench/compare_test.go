@@ -82,7 +82,7 @@ func compare(t testing.TB, kafka *kafkatest.Cluster, p plan) *comparison {
 			task := task{
 				Contender: who, Brokers: kafka.Brokers(), Topic: c.Traffic.Topic, Events: p.events,
 				Group: fmt.Sprintf("%s-%s-%d", c.Traffic.Topic, who, round),
-				Redis: s.data.Addr, Keyring: s.keys.URL(), KEK: s.kek, Began: began,
+				Redis: s.data.Addr, Keyring: s.keys.URL(), KEK: s.kek,
 			}
 			if who == ingestion {
 				task.Profiles = p.profiles

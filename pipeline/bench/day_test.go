@@ -38,7 +38,7 @@ const (
 // the current one, hot and full, in one shard each. A look-up opens of a cold epoch its
 // head and a block or two, however many blocks there are; of the current one all.
 type day struct {
-	epochs    int
+	from, to  time.Time
 	reader    *store.Reader
 	receipts  *receipts.Log
 	addresses []netip.Addr // of the cold epochs
@@ -61,7 +61,7 @@ type growth struct {
 
 func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 	t.Helper()
-	p := retention.Policy{Name: "whole", Window: 24 * time.Hour, Epoch: 15 * time.Minute}
+	p := retention.Policy{Name: "whole", Window: 25 * time.Hour, Epoch: 15 * time.Minute} // an hour more: none ends meanwhile
 	ring, err := keyring.New(keyring.NewRedisNode("bench", s.keysClient))
 	if err != nil {
 		t.Fatal(err)
@@ -71,9 +71,8 @@ func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 		t.Fatal(err)
 	}
 	log := store.NewRedis(s.dataClient)
-	now := time.Now()
-	epochs := p.Live(now)
-	epochs = epochs[slices.Index(epochs, p.EpochAt(now))-95:][:96] // what Live has more is about to end, or to begin
+	epochs := p.Live(began)
+	epochs = epochs[slices.Index(epochs, p.EpochAt(began))-95:][:96] // what Live has more is about to end, or to begin
 	config := workload.DefaultConfig()
 	config.Start, config.Rate, config.Accounts = epochs[0].StartTime(), float64(cold)/900, max(cold/15, 100)
 	config.Midnight = config.Start.Add(-10 * time.Hour)
@@ -82,7 +81,7 @@ func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 		t.Fatal(err)
 	}
 	opener := running(t.Context(), keyring.NewOpener(ring, kek, zap.NewNop()))
-	d := &day{epochs: len(epochs), reader: store.NewReader(retention.Policies{p}, opener, log)}
+	d := &day{from: epochs[0].StartTime(), to: epochs[len(epochs)-1].EndTime().Add(-1), reader: store.NewReader(retention.Policies{p}, opener, log)}
 	if d.receipts, err = receipts.Open(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +150,7 @@ func compactAll(t testing.TB, c *store.Compactor, epoch retention.Epoch) {
 func (d *day) find(ctx context.Context, t testing.TB, p netip.Prefix) (store.Answer, time.Duration) {
 	t.Helper()
 	began := time.Now()
-	answer, err := d.reader.Find(ctx, store.Query{Prefix: p.Masked(), Policies: []string{"whole"}})
+	answer, err := d.reader.Find(ctx, store.Query{Prefix: p.Masked(), From: d.from, To: d.to, Policies: []string{"whole"}})
 	if err == nil {
 		_, err = d.receipts.Append(ctx, receipts.Lookup{
 			Case: "BENCH-1", Reason: "test", Subject: fmt.Sprintf("prefix /%d", p.Bits()),

@@ -36,7 +36,6 @@ func runSustained(t testing.TB, of task) run {
 
 // compactEpoch is the compactor's process: it brings filledEpoch into the cold tier.
 func compactEpoch(ctx context.Context, t task, watch *stopwatch) error {
-	began = t.Began
 	debug.SetMemoryLimit(compactMemory)
 	config := redisconn.DefaultConfig()
 	config.Addrs = []string{t.Redis}

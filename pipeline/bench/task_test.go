@@ -35,12 +35,13 @@ type task struct {
 	Keyring   string    // URL
 	Profiles  string    // folder; empty: none
 	KEK       string    // file
-	Began     time.Time // of the harness: it decides on the epoch
+	Began     time.Time // of the harness: it decides on the epoch; execute sets it
 }
 
 // execute runs a task in a process of its own.
 func execute(t testing.TB, task task) run {
 	t.Helper()
+	task.Began = began
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +71,7 @@ func runTask(text string) int {
 	var t task
 	err := json.Unmarshal([]byte(text), &t)
 	if err == nil {
+		began = t.Began
 		ctx, cancel := context.WithTimeout(context.Background(), taskLimit)
 		defer cancel()
 		watch := &stopwatch{events: t.Events, profiles: t.Profiles}

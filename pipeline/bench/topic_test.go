@@ -35,7 +35,8 @@ type traffic struct {
 	Epoch      string  `json:"epoch"`
 }
 
-// began fixes the events' times for the whole of a process.
+// began fixes the events' times for the whole of a run, however many epochs end meanwhile: the
+// contenders have it from the harness.
 var began = time.Now()
 
 // filledEpoch is the epoch of all events: the last one that is over.
