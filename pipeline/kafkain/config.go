@@ -2,8 +2,11 @@ package kafkain
 
 import (
 	"errors"
+	"net"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -61,6 +64,8 @@ func (c Config) Validate() error {
 	switch {
 	case len(c.Brokers) == 0:
 		return errors.New("kafka.brokers: name at least one broker, host:port")
+	case slices.ContainsFunc(c.Brokers, func(b string) bool { return !isHostPort(b) }):
+		return errors.New("kafka.brokers: each is one broker, host:port")
 	case len(c.Topics) == 0:
 		return errors.New("kafka.topics: name at least one topic")
 	case c.Group == "":
@@ -83,6 +88,12 @@ func (c Config) Validate() error {
 		return errUnknownMechanism
 	}
 	return nil
+}
+
+func isHostPort(broker string) bool {
+	host, port, err := net.SplitHostPort(broker)
+	_, bad := strconv.ParseUint(port, 10, 16)
+	return err == nil && bad == nil && host != "" && !strings.ContainsAny(host, " ,/")
 }
 
 var topicShape = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)

@@ -27,7 +27,10 @@ func TestNewNamesTheWrongSetting(t *testing.T) {
 	}
 	missing := filepath.Join(folder, "missing")
 	for setting, change := range map[string]func(*Config){
-		"kafka.brokers":            func(c *Config) { c.Brokers = nil },
+		"kafka.brokers: name":      func(c *Config) { c.Brokers = nil },
+		"kafka.brokers: each is":   func(c *Config) { c.Brokers = []string{"a b"} },
+		"kafka.brokers: each":      func(c *Config) { c.Brokers = []string{"kafka-1:9092", "kafka-2"} },
+		"kafka.brokers:":           func(c *Config) { c.Brokers = []string{"kafka-1:9092, kafka-2:9092"} },
 		"kafka.topics: name":       func(c *Config) { c.Topics = nil },
 		"kafka.topics: names":      func(c *Config) { c.Topics = []string{"a", "b", "a"} },
 		"kafka.group":              func(c *Config) { c.Group = "" },

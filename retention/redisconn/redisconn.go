@@ -10,7 +10,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,11 +46,30 @@ func DefaultConfig() Config { return Config{Addrs: []string{"localhost:6379"}} }
 
 // Validate names the setting that is wrong.
 func (c Config) Validate() error {
-	if len(c.Addrs) == 0 {
+	switch {
+	case len(c.Addrs) == 0:
 		return errors.New("redis.addrs: name at least one server, host:port")
+	case slices.ContainsFunc(c.Addrs, func(a string) bool { return !isAddr(a) }):
+		return errors.New("redis.addrs: each is one server, host:port")
+	case c.Sentinel != "" && c.Cluster:
+		return errors.New("redis.cluster: a Cluster has no Sentinels: set it or redis.sentinel_master, not both")
+	case c.DB < 0:
+		return errors.New("redis.db: must not be negative")
+	case c.DB > 0 && c.isCluster():
+		return errors.New("redis.db: a Cluster has database 0 only")
 	}
 	return nil
 }
+
+// isAddr reports whether go-redis can dial it: host:port, or the path of a socket.
+func isAddr(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	_, bad := strconv.ParseUint(port, 10, 16)
+	return err == nil && bad == nil && host != "" && !strings.ContainsAny(host, " ,/") || strings.HasPrefix(addr, "/")
+}
+
+// isCluster reports whether the servers speak the Cluster protocol.
+func (c Config) isCluster() bool { return c.Sentinel == "" && (c.Cluster || len(c.Addrs) > 1) }
 
 // Open makes a client; it connects at the first command.
 func Open(c Config) (redis.UniversalClient, error) {
@@ -77,7 +99,7 @@ func Open(c Config) (redis.UniversalClient, error) {
 			}
 		}
 	}
-	if c.Sentinel == "" && (c.Cluster || len(c.Addrs) > 1) {
+	if c.isCluster() {
 		cluster := options.Cluster()
 		// A replica that has taken over is found within this time, not in a minute:
 		// who only meets a dead master hears of it from nobody.

@@ -16,9 +16,6 @@ func TestErrorsNameTheSettingAndHideThePassword(t *testing.T) {
 		!strings.Contains(err.Error(), "keyring.nodes") {
 		t.Errorf("a bad node: %v", err)
 	}
-	if err := (Config{}).Validate(); err == nil || !strings.Contains(err.Error(), "redis.addrs") {
-		t.Errorf("no server: %v", err)
-	}
 	missing := filepath.Join(t.TempDir(), "missing")
 	for setting, c := range map[string]Config{
 		"redis.password_file": {Addrs: []string{"localhost:1"}, PasswordFile: missing},
@@ -26,6 +23,38 @@ func TestErrorsNameTheSettingAndHideThePassword(t *testing.T) {
 	} {
 		if _, err := Open(c); err == nil || !strings.Contains(err.Error(), setting) {
 			t.Errorf("%s: %v", setting, err)
+		}
+	}
+}
+
+// What go-redis would take, and then connect to nothing or to something else.
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	one, two := []string{"localhost:1"}, []string{"[::1]:1", "redis-2.example:65535"}
+	for _, test := range []struct {
+		config Config
+		wrong  string // setting
+	}{
+		{DefaultConfig(), ""},
+		{Config{Addrs: one, DB: 3}, ""},
+		{Config{Addrs: one, Cluster: true}, ""},
+		{Config{Addrs: []string{"/run/redis.sock"}}, ""},
+		{Config{Addrs: two, Sentinel: "m", DB: 3}, ""},
+		{Config{Addrs: two}, ""},
+		{Config{}, "redis.addrs"},
+		{Config{Addrs: []string{"a b"}}, "redis.addrs"},
+		{Config{Addrs: []string{"localhost"}}, "redis.addrs"},
+		{Config{Addrs: []string{"localhost:6379,localhost:6380"}}, "redis.addrs"},
+		{Config{Addrs: []string{"redis://localhost:6379"}}, "redis.addrs"},
+		{Config{Addrs: []string{"a b:6379"}}, "redis.addrs"},
+		{Config{Addrs: two, Sentinel: "m", Cluster: true}, "redis.cluster"},
+		{Config{Addrs: one, DB: -1}, "redis.db"},
+		{Config{Addrs: one, Cluster: true, DB: 1}, "redis.db"},
+		{Config{Addrs: two, DB: 1}, "redis.db"},
+	} {
+		err := test.config.Validate()
+		if (err == nil) != (test.wrong == "") || err != nil && !strings.HasPrefix(err.Error(), test.wrong+": ") {
+			t.Errorf("%+v: %v, want %q", test.config, err, test.wrong)
 		}
 	}
 }

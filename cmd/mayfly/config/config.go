@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"mayfly/abuse"
 	"mayfly/pipeline"
@@ -76,6 +77,9 @@ func (c *Config) Validate(sections ...string) error {
 		}
 	}
 	uses := func(name string) bool { return len(sections) == 0 || slices.Contains(sections, name) }
+	if uses("policies") {
+		problems = append(problems, c.validateBasis())
+	}
 	if uses("keyring") && uses("policies") {
 		problems = append(problems, c.validateSlots())
 	}
@@ -86,6 +90,17 @@ func (c *Config) Validate(sections ...string) error {
 		problems = append(problems, errors.New("receipts.mirror: must be another folder than desk.receipts_dir: a log is no copy of itself"))
 	}
 	return errors.Join(problems...)
+}
+
+// validateBasis sees to it that every policy says why addresses are kept: receipts and
+// the auditor's report repeat it.
+func (c *Config) validateBasis() error {
+	for i := range c.Policies {
+		if p := &c.Policies[i]; strings.TrimSpace(p.Basis) == "" {
+			return fmt.Errorf("policies: %s: basis: say on what legal basis addresses are kept", p.Name)
+		}
+	}
+	return nil
 }
 
 // validateSlots sees to it that every deadline ends a slot of the key-encryption key

@@ -270,15 +270,17 @@ var equateEmpty = cmp.FilterValues(func(a, b any) bool {
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	for want, spoil := range map[string]func(*Config){
-		"kafka.brokers": func(c *Config) { c.Kafka.Brokers = nil },
-		"kafka.guard":   func(c *Config) { c.Kafka.Guard, c.Kafka.Exclusive = "enforce", false },
-		"kafka.topics":  func(c *Config) { c.Kafka.Topics = []string{"a/b"} },
-		"redis.addrs":   func(c *Config) { c.Redis.Addrs = nil },
-		"keyring.nodes": func(c *Config) { c.Keyring.Nodes = nil },
-		"policies":      func(c *Config) { c.Policies = nil },
-		"fields":        func(c *Config) { c.Fields = map[string]string{"nose": "x"} },
-		"log.level":     func(c *Config) { c.Log.Level = "loud" },
-		"log.format":    func(c *Config) { c.Log.Format = "xml" },
+		"kafka.brokers":                func(c *Config) { c.Kafka.Brokers = nil },
+		"kafka.guard":                  func(c *Config) { c.Kafka.Guard, c.Kafka.Exclusive = "enforce", false },
+		"kafka.topics":                 func(c *Config) { c.Kafka.Topics = []string{"a/b"} },
+		"redis.addrs":                  func(c *Config) { c.Redis.Addrs = nil },
+		"redis.db":                     func(c *Config) { c.Redis.DB = -1 },
+		"keyring.nodes":                func(c *Config) { c.Keyring.Nodes = nil },
+		"policies":                     func(c *Config) { c.Policies = nil },
+		"policies: connections: basis": func(c *Config) { c.Policies[1].Basis = " " },
+		"fields":                       func(c *Config) { c.Fields = map[string]string{"nose": "x"} },
+		"log.level":                    func(c *Config) { c.Log.Level = "loud" },
+		"log.format":                   func(c *Config) { c.Log.Format = "xml" },
 
 		"receipts.quorum": func(c *Config) { c.Receipts.Quorum = 1 },
 		"receipts.mirror": func(c *Config) { c.Receipts.Mirror = c.Desk.ReceiptsDir + "/" },
@@ -294,7 +296,7 @@ func TestValidate(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s spoilt: %v", want, err)
 		}
-		section, _, _ := strings.Cut(want, ".")
+		section, _, _ := strings.Cut(strings.ReplaceAll(want, ":", "."), ".")
 		if err := c.Validate(section); err == nil {
 			t.Errorf("%s spoilt, and its section alone is valid", want)
 		}
