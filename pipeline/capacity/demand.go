@@ -44,6 +44,8 @@ func (d *Demand) Validate() error {
 		return fmt.Errorf("--window: must be whole seconds, at most %v", retention.MaxWindow)
 	case d.Epoch < retention.MinEpoch || d.Epoch > d.Window || d.Epoch%retention.MinEpoch != 0:
 		return errors.New("--epoch: must be whole seconds, at most the window")
+	case d.Window/d.Epoch > retention.MaxEpochs:
+		return fmt.Errorf("--epoch: a window has at most %d epochs: make it longer", retention.MaxEpochs)
 	case d.Replicas < 0 || d.Replicas > 5:
 		return errors.New("--replicas: must be between 0 and 5")
 	case d.Partitions < 0 || d.Partitions > 100_000:

@@ -140,6 +140,7 @@ func TestWrongDemandsNameTheirFlag(t *testing.T) {
 	for flag, change := range map[string]func(*Demand){
 		"--rate": func(d *Demand) { d.Rate = math.NaN() }, "--peak": func(d *Demand) { d.Peak = 0.5 },
 		"--window": func(d *Demand) { d.Window = 32 * 24 * time.Hour }, "--epoch": func(d *Demand) { d.Epoch = 25 * time.Hour },
+		"--epoch: a window has at most 10000 epochs": func(d *Demand) { d.Epoch = time.Second },
 		"--ids": func(d *Demand) { d.IDs = "" }, "--replicas": func(d *Demand) { d.Replicas = -1 },
 		"--partitions": func(d *Demand) { d.Partitions = -1 }, "--kafka-copies": func(d *Demand) { d.KafkaCopies = 0 },
 		"--node-gb": func(d *Demand) { d.NodeGB = 0 }, "--keyring-nodes": func(d *Demand) { d.KeyringNodes = 1 },
