@@ -68,8 +68,11 @@ func parseManifest(payload []byte, shards uint32) (manifest, error) {
 // holds reports whether frames contains each frame of a writer after the first
 // covered ones, up to written.
 func holds(frames []seal.Frame, writer seal.WriterID, covered, written uint64) bool {
-	if covered >= written {
+	switch {
+	case covered >= written:
 		return true
+	case written-covered > uint64(len(frames)): // however many a writer says that there are
+		return false
 	}
 	seen := make(map[uint64]struct{}, written-covered)
 	for i := range frames {
