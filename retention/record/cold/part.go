@@ -59,12 +59,15 @@ func (r *Rows) full() bool {
 	return r.part.most > 0 && (len(r.rows) >= r.part.most || r.texts() >= textOfRow*r.part.most)
 }
 
-// texts is how many bytes they take.
-func (r *Rows) texts() int { return len(r.text) + len(r.accounts.text) }
+// texts is how many bytes they take. Words are mostly few, but nobody promises it.
+func (r *Rows) texts() int { return len(r.text) + len(r.accounts.text) + len(r.words.text) }
 
 // shrink drops repeats, and where that is not enough the half of the rows that comes
 // last: a part that comes later will have them.
 func (r *Rows) shrink() {
+	if r.keepWords(); !r.full() {
+		return // the words of rows that are not of the part had filled it
+	}
 	kept := r.Sort()
 	if len(kept) > max(r.part.most*3/4, 1) || len(kept) > 1 && r.texts() >= textOfRow*r.part.most {
 		kept = kept[:len(kept)/2]
@@ -89,6 +92,27 @@ func (r *Rows) shrink() {
 	for i := range r.rows {
 		r.rows[i].account = numbers[r.rows[i].account]
 	}
+	r.keepWords()
+}
+
+// keepWords drops words that no row has.
+func (r *Rows) keepWords() {
+	numbers := make([]uint32, len(r.words.all))
+	for i := range r.rows {
+		for _, word := range r.rows[i].words() {
+			numbers[*word] = 1
+		}
+	}
+	r.words.keep(numbers)
+	for i := range r.rows {
+		for _, word := range r.rows[i].words() {
+			*word = numbers[*word]
+		}
+	}
+}
+
+func (r *row) words() [5]*uint32 {
+	return [...]*uint32{&r.server, &r.transport, &r.client, &r.event, &r.outcome}
 }
 
 // cut erases rows and text from there on.
