@@ -9,10 +9,14 @@ import (
 	"mayfly/retention/record"
 )
 
-// findings are the records of a look-up, each once: under the key that dies first.
+// findings are the records of a look-up, each once: under the key that dies first. Of more
+// than the limit they are the earliest: an address or account that has millions of
+// events costs a look-up no more memory than any other.
 type findings struct {
-	hits []hit
-	at   map[record.ID]int32 // among hits
+	limit int // 0: none
+	hits  []hit
+	at    map[record.ID]int32 // among hits
+	cut   *record.Record      // the last of the limit where others were dropped: later ones are not wanted
 }
 
 type hit struct {
@@ -29,6 +33,9 @@ type source struct {
 }
 
 func (f *findings) add(r *record.Record, from *source) {
+	if f.cut != nil && before(f.cut, r) {
+		return
+	}
 	if i, there := f.at[r.ID]; there {
 		if from.deadline.Before(f.hits[i].from.deadline) {
 			f.hits[i] = hit{*r, from}
@@ -40,21 +47,36 @@ func (f *findings) add(r *record.Record, from *source) {
 	}
 	f.at[r.ID] = int32(len(f.hits)) //nolint:gosec // memory ends before
 	f.hits = append(f.hits, hit{*r, from})
+	if f.limit > 0 && len(f.hits) > f.limit+max(f.limit/4, 1<<10) {
+		f.drop()
+	}
 }
 
-// alive lists the records that are not due by now, by our clock or by those of the
-// keyring, which ours may be behind. They are sorted by time, then identity.
-func (f *findings) alive(now time.Time) []record.Record {
+// drop keeps as many as the limit, with strings of their own: those that they have may be
+// slices of what came with the others.
+func (f *findings) drop() {
+	kept, records := make([]hit, f.limit), make([]record.Record, f.limit)
+	for i, at := range f.sorted()[:f.limit] {
+		kept[i], records[i] = f.hits[at], f.hits[at].record
+	}
+	record.Own(records)
+	clear(f.at)
+	for i := range kept {
+		kept[i].record = records[i]
+		f.at[records[i].ID] = int32(i) //nolint:gosec // memory ends before
+	}
+	f.hits, f.cut = kept, &records[f.limit-1]
+}
+
+// sorted gives the places of hits by time, then identity.
+func (f *findings) sorted() []int32 {
 	type place struct { // a hit is 200 bytes: what is sorted are their places
 		time int64
 		hit  int32
 	}
-	places := make([]place, 0, len(f.hits))
+	places := make([]place, len(f.hits))
 	for i := range f.hits {
-		h := &f.hits[i]
-		if h.from.lives(now) {
-			places = append(places, place{h.record.Time, int32(i)}) //nolint:gosec // memory ends before
-		}
+		places[i] = place{f.hits[i].record.Time, int32(i)} //nolint:gosec // memory ends before
 	}
 	slices.SortFunc(places, func(a, b place) int {
 		if a.time != b.time {
@@ -62,12 +84,28 @@ func (f *findings) alive(now time.Time) []record.Record {
 		}
 		return f.hits[a.hit].record.ID.Compare(f.hits[b.hit].record.ID)
 	})
-	if len(places) == 0 {
-		return nil
-	}
-	records := make([]record.Record, len(places))
+	order := make([]int32, len(places))
 	for i, p := range places {
-		records[i] = f.hits[p.hit].record
+		order[i] = p.hit
+	}
+	return order
+}
+
+func before(a, b *record.Record) bool {
+	return a.Time < b.Time || a.Time == b.Time && a.ID.Compare(b.ID) < 0
+}
+
+// alive lists the records that are not due by now, by our clock or by those of the
+// keyring, which ours may be behind, in their order.
+func (f *findings) alive(now time.Time) []record.Record {
+	var records []record.Record
+	for _, at := range f.sorted() {
+		if h := &f.hits[at]; h.from.lives(now) {
+			if records == nil {
+				records = make([]record.Record, 0, len(f.hits))
+			}
+			records = append(records, h.record)
+		}
 	}
 	return records
 }
@@ -103,6 +141,7 @@ func (s *search) keep(records []record.Record, c *chunk, copied bool) {
 func (s *search) answer(now time.Time) Answer {
 	a := Answer{Complete: s.complete, Refused: s.refused, Touched: s.touched, Scanned: s.scanned}
 	a.Records = s.found.alive(now)
+	a.Truncated = s.found.cut != nil
 	if s.query.Limit > 0 && len(a.Records) > s.query.Limit {
 		a.Records, a.Truncated = a.Records[:s.query.Limit], true
 	}

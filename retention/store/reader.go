@@ -50,7 +50,7 @@ const (
 // Find answers q from the epochs that live now. What is due by the time of the
 // answer is not in it, whatever the store, the keyring or a cache still has.
 func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
-	s := &search{Reader: r, query: q, complete: r.keys.InTime()}
+	s := &search{Reader: r, query: q, found: findings{limit: q.Limit}, complete: r.keys.InTime()}
 	epochs, err := r.epochs(ctx, q, time.Now())
 	if err != nil {
 		return Answer{}, fmt.Errorf("looking up: %w", err)
