@@ -186,7 +186,7 @@ func testDoctorClock(t *testing.T, kafka *kafkatest.Cluster) {
 	server.SetTime(time.Now().Add(10 * time.Second))
 	p.data = server.Addr()
 	p.expect(t, 1, 0, seen{
-		"redis clock": keyring.Fail, "redis version": keyring.Unattested, "redis eviction": keyring.Unattested,
+		"redis clock": keyring.Fail, "redis version": keyring.Unattested, "redis eviction": keyring.Unattested, "redis lazy expiry": keyring.Unattested,
 		"keyring apart from the data": keyring.Unattested,
 	})
 }

@@ -48,6 +48,9 @@ const (
 	SlowLog    Condition = "slow log"
 )
 
+// LazyExpiry is asked of the data's servers only.
+const LazyExpiry Condition = "lazy expiry"
+
 // Conditions of the keyring as a whole.
 const (
 	SeveralNodes Condition = "several nodes"
@@ -133,6 +136,7 @@ func attestData(ctx context.Context, name string, client redis.Cmdable, skew tim
 	f := ask(ctx, client)
 	findings := Findings{Area: AreaRedis, Subject: name}
 	f.judgeServer(&findings, skew)
+	f.judgeData(&findings)
 	f.excuse(&findings)
 	return Attestation{name, f.info["run_id"], f.ahead, findings.List}
 }

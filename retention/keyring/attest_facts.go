@@ -21,7 +21,7 @@ type facts struct {
 	slack  time.Duration // ahead is known no better than this
 }
 
-var attestSettings = []string{"save", "appendonly", "dir", "slowlog-log-slower-than", "slowlog-max-len"}
+var attestSettings = []string{"save", "appendonly", "dir", "slowlog-log-slower-than", "slowlog-max-len", "lazyfree-lazy-expire"}
 
 var errSlow = errors.New("no answer in time")
 
@@ -133,6 +133,21 @@ func (f *facts) judgeServer(to *Findings, skew time.Duration) {
 		to.Add(Eviction, Warn, "maxmemory-policy "+policy, keep)
 	default:
 		to.Add(Eviction, Pass, "maxmemory-policy "+policy+", maxmemory "+cmp.Or(f.info["maxmemory"], "?"), "")
+	}
+}
+
+// judgeData judges what a server of the data must be besides. An epoch comes due all at
+// once: a server that frees it by itself, or when the warden unlinks it, makes everybody
+// wait 0.13 s for each gigabyte, unless another of its threads does it.
+func (f *facts) judgeData(to *Findings) {
+	switch lazy := f.config["lazyfree-lazy-expire"]; lazy {
+	case "":
+		to.Add(LazyExpiry, Unattested, "lazyfree-lazy-expire is not told", "allow CONFIG GET (+config|get) to Mayfly's user")
+	case "yes":
+		to.Add(LazyExpiry, Pass, "lazyfree-lazy-expire yes", "")
+	default:
+		to.Add(LazyExpiry, Warn, "lazyfree-lazy-expire "+lazy+": others wait while an epoch that is due is freed",
+			"CONFIG SET lazyfree-lazy-expire yes, in redis.conf too")
 	}
 }
 

@@ -283,16 +283,27 @@ func TestAttestServers(t *testing.T) {
 func TestAttestData(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t, "--appendonly", "yes", "--maxmemory", "1mb", "--maxmemory-policy", "allkeys-lru").Client(t)
-	want := verdicts{keyring.Answers: keyring.Pass, keyring.Version: keyring.Pass, keyring.Clock: keyring.Pass, keyring.Eviction: keyring.Warn}
-	if diff := cmp.Diff(want, verdictsOf(keyring.AttestData(t.Context(), client, attestSkew)[0].Findings)); diff != "" {
-		t.Error(diff)
+	want := verdicts{
+		keyring.Answers: keyring.Pass, keyring.Version: keyring.Pass, keyring.Clock: keyring.Pass, keyring.Eviction: keyring.Warn,
+		keyring.LazyExpiry: keyring.Pass,
 	}
-	if err := client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err(); err != nil {
-		t.Fatal(err)
+	expectData(t, client, want)
+	for setting, value := range map[string]string{"maxmemory-policy": "noeviction", "lazyfree-lazy-expire": "no"} {
+		if err := client.ConfigSet(t.Context(), setting, value).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	want[keyring.Eviction] = keyring.Pass
-	if diff := cmp.Diff(want, verdictsOf(keyring.AttestData(t.Context(), client, attestSkew)[0].Findings)); diff != "" {
-		t.Error(diff)
+	want[keyring.Eviction], want[keyring.LazyExpiry] = keyring.Pass, keyring.Warn
+	expectData(t, client, want)
+	want[keyring.LazyExpiry] = keyring.Unattested
+	expectData(t, redistest.Start(t, "--rename-command", "CONFIG", "").Client(t), want)
+}
+
+func expectData(t *testing.T, client *redis.Client, want verdicts) {
+	t.Helper()
+	findings := keyring.AttestData(t.Context(), client, attestSkew)[0].Findings
+	if diff := cmp.Diff(want, verdictsOf(findings)); diff != "" {
+		t.Errorf("%s\n%+v", diff, findings)
 	}
 }
 

@@ -33,7 +33,7 @@ func attested() []keyring.Finding {
 		add(keyring.AreaKeyring, node, keyring.Answers, keyring.Version, keyring.Clock, keyring.Eviction, keyring.Standalone,
 			keyring.AppendOnly, keyring.Snapshots, keyring.Replicas, keyring.SlowLog)
 	}
-	add(keyring.AreaRedis, "data", keyring.Answers, keyring.Version, keyring.Clock, keyring.Eviction)
+	add(keyring.AreaRedis, "data", keyring.Answers, keyring.Version, keyring.Clock, keyring.Eviction, keyring.LazyExpiry)
 	add(keyring.AreaKEK, "kek", keyring.KEKThere, keyring.KEKMode, keyring.KEKVolatile, keyring.KEKAdvances, keyring.NoSwap)
 	add(keyring.AreaKafka, "topic t", warden.RetentionTime, warden.OtherGroups)
 	return all
@@ -86,6 +86,7 @@ func TestAssess(t *testing.T) {
 		"data's clock wrong":                   {of(with(keyring.AreaRedis, keyring.Clock, keyring.Fail)), 0},
 		"data's version not told":              {of(with(keyring.AreaRedis, keyring.Version, keyring.Unattested)), 0},
 		"no data's Redis":                      {of(without(keyring.AreaRedis)), 0},
+		"data's Redis stalls":                  {of(with(keyring.AreaRedis, keyring.LazyExpiry, keyring.Warn)), 2},
 		"data's Redis evicts":                  {of(with(keyring.AreaRedis, keyring.Eviction, keyring.Warn)), 2},
 		"slow log":                             {of(with(keyring.AreaKeyring, keyring.SlowLog, keyring.Warn)), 2},
 		"a node that is away":                  {of(with(keyring.AreaKeyring, keyring.Answers, keyring.Fail)), 2},

@@ -59,7 +59,7 @@ func newServerFacts(m *miniredis.Miniredis) *serverFacts {
 	return &serverFacts{
 		server: m.Server(), runID: hex.EncodeToString(id), started: time.Now(), port: m.Port(),
 		settings: map[string]string{
-			"appendonly": "no", "save": "", "dir": "", "dbfilename": "",
+			"appendonly": "no", "save": "", "lazyfree-lazy-expire": "yes", "dir": "", "dbfilename": "",
 			"maxmemory": "0", "maxmemory-policy": "noeviction",
 			"slowlog-log-slower-than": "-1", "slowlog-max-len": "0",
 			"databases": "16", "bind": "127.0.0.1", "port": m.Port(),

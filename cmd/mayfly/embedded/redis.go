@@ -101,7 +101,7 @@ func launchRedis(path string, port int) (*redisServer, error) {
 	}
 	cmd := exec.Command(path,
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no",
+		"--save", "", "--appendonly", "no", "--lazyfree-lazy-expire", "yes", "--daemonize", "no",
 		// A log or a slow log could hold what a key or a value says.
 		"--loglevel", "warning", "--slowlog-max-len", "0", "--crash-log-enabled", "no",
 	)

@@ -22,11 +22,13 @@ const (
 	benchRate   = 5_000 // events a second
 )
 
-// BenchmarkPurge measures, with ingest running: from an epoch's deadline to its verified purge (key
-// gone on every node, chunks unlinked, both asked for); what the data's Redis makes others wait
-// meanwhile; and, with every warden killed, until the keys have gone by themselves. It is one
-// measurement, whatever b.N is: run it with -benchtime 1x.
+// BenchmarkPurge measures what purging takes as epochs grow (purgeGrowth). Then, with ingest
+// running: from an epoch's deadline to its verified purge (key gone on every node, chunks unlinked,
+// both asked for); what the data's Redis makes others wait meanwhile; and, with every warden killed,
+// until the keys have gone by themselves. It is one measurement, whatever b.N is: run it with
+// -benchtime 1x.
 func BenchmarkPurge(b *testing.B) {
+	purgeGrowth(b)
 	const window = 6 * time.Second
 	kafka := kafkatest.StartOwn(b)
 	const topic = "purge"

@@ -63,7 +63,7 @@ func (s *Server) Run(t testing.TB) {
 	if s.program != "" {
 		program, args = s.program, append([]string{s.config}, args...)
 	} else {
-		args = append(append(args, "--save", "", "--appendonly", "no"), s.args...)
+		args = append(append(args, "--save", "", "--appendonly", "no", "--lazyfree-lazy-expire", "yes"), s.args...)
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), s.env...)
