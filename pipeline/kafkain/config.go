@@ -25,7 +25,7 @@ type Config struct {
 	// Uncommitted also reads records of open and aborted transactions.
 	Uncommitted bool `yaml:"uncommitted" help:"also read records of open and aborted transactions"`
 	// FetchBytes bounds one partition's share of a fetch; a single larger record batch still arrives.
-	FetchBytes int `yaml:"fetch_bytes" help:"most bytes per partition and fetch"`
+	FetchBytes int `yaml:"fetch_bytes" help:"most bytes per partition and fetch; of more than 32 partitions each gets a share of 32 MB"`
 	// FetchWait is how long the broker may wait for data.
 	FetchWait time.Duration `yaml:"fetch_wait" help:"longest wait of the broker for new records"`
 	TLS       TLSConfig     `yaml:"tls"`

@@ -18,6 +18,9 @@ import (
 const (
 	// fetchGrace is how much later than FetchWait an answer may come before the connection is given up.
 	fetchGrace = 10 * time.Second
+	// fetchedAtOnce is about the most bytes that all partitions of a process hold of what
+	// was fetched, unless their batches are larger: what Redis does not take stays in Kafka.
+	fetchedAtOnce = 32 << 20
 	// metadataTTL bounds how long fetches go to a partition's former leader.
 	metadataTTL = 3 * time.Second
 	// maxRecordSet is more than any broker sends: FetchBytes, or one larger batch.
@@ -170,6 +173,15 @@ type fetcher struct {
 	wait      time.Duration
 	bytes     int
 	isolation int8
+}
+
+// leastFetch is what is asked for at the least: the usual size of a producer's batch, of
+// which one arrives in any case.
+const leastFetch = 16 << 10
+
+// shareOf is how much one of so many partitions may fetch at a time.
+func shareOf(most, partitions int) int {
+	return min(most, max(fetchedAtOnce/max(partitions, 1), leastFetch))
 }
 
 func newFetcher(c Config, transport kafka.RoundTripper) fetcher {

@@ -95,7 +95,9 @@ func (m *member) read(ctx context.Context, g *generation, topics map[string]topi
 	loops, loopCtx := errgroup.WithContext(ctx)
 	loops.Go(func() error { return m.watch(loopCtx, topics) })
 	for partition, offset := range g.start {
-		loops.Go(newReader(m, partition, offset).run(loopCtx))
+		r := newReader(m, partition, offset)
+		r.fetcher.bytes = shareOf(m.config.FetchBytes, len(g.start))
+		loops.Go(r.run(loopCtx))
 	}
 	return loops.Wait()
 }
