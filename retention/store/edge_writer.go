@@ -182,10 +182,18 @@ func (s *edgeSealer) lays(b *EdgeBatch) bool {
 	return !slices.ContainsFunc(b.Frames, func(f seal.Frame) bool { return f.Place.Shard >= s.key.Shards })
 }
 
-// first reports, once, that a chunk has not got a wrap yet.
+// mostSent bounds what is remembered of wraps, 10 MB: whoever may write to the topic can
+// make any number. A relay makes one an epoch.
+const mostSent = 1 << 17
+
+// first reports, once, that a chunk has not got a wrap yet; again only where too many others
+// have come since, which costs the chunk its bytes once more and nothing else.
 func (s *edgeSealer) first(chunk slot, wrap seal.WrapID) bool {
 	sent := sentWrap{chunk, wrap}
 	_, there := s.sent[sent]
+	if !there && len(s.sent) >= mostSent {
+		clear(s.sent)
+	}
 	s.sent[sent] = struct{}{}
 	return !there
 }
