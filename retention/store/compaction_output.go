@@ -69,8 +69,8 @@ func (w *compaction) putRecords() {
 		_, name := w.out.layout.account([]byte(account))
 		names = append(names, name)
 	}
-	encode := func(dst []byte, rows []uint32) []byte { return w.encoder.Append(dst, &w.rows, rows, run.Clock) }
-	fill(rows, &w.payload, &w.weight.rows, w.rows.Weigh, encode, func(of []uint32) {
+	encode := func(dst []byte, rows []cold.Row) []byte { return w.encoder.Append(dst, &w.rows, rows, run.Clock) }
+	fill(rows, &w.payload, &w.weight.rows, w.rows.Weigh, encode, func(of []cold.Row) {
 		block := uint32(len(run.Blocks)) //nolint:gosec // at most cold.MaxBlocks
 		w.rows.EachAccount(of, func(account uint32) { w.pair(names[account], block) })
 		run.Blocks = append(run.Blocks, w.rows.Bounds(of))

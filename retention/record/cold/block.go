@@ -12,7 +12,7 @@ import (
 type Encoder struct {
 	w        bitWriter
 	in       *Rows
-	rows     []row // of the block, side by side: all that follows runs over them
+	rows     []Row // of the block
 	groups   []int // the first row of each, and the end
 	column   []uint64
 	more     []uint64
@@ -30,21 +30,17 @@ type Encoder struct {
 type kind struct {
 	event, outcome string
 	since          bool
-	words          [2]uint32 // event and outcome, while encoding
-	rows           int       // with it, while encoding
+	rows           int // with it, while encoding
 }
 
 // seen is which of the texts of a column one is; mark is that column's.
 type seen struct{ mark, number uint32 }
 
-// Append encodes the rows of in at order, 1 to MaxRows of them as Sort gives them, after
+// Append encodes rows of in, 1 to MaxRows of them side by side as Sort gives them, after
 // dst. The clock must be of the same rows.
-func (e *Encoder) Append(dst []byte, in *Rows, order []uint32, clock *Clock) []byte {
+func (e *Encoder) Append(dst []byte, in *Rows, rows []Row, clock *Clock) []byte {
 	e.w = bitWriter{out: append(dst, formatVersion)}
-	e.in, e.rows = in, e.rows[:0]
-	for _, at := range order {
-		e.rows = append(e.rows, in.rows[at])
-	}
+	e.in, e.rows = in, rows
 	e.look()
 	e.group()
 	addresses := e.addresses()
@@ -55,18 +51,17 @@ func (e *Encoder) Append(dst []byte, in *Rows, order []uint32, clock *Clock) []b
 	e.putCounts(addresses)
 	e.putAccounts()
 	e.putSessions()
-	e.putShared(func(r *row) uint32 { return r.server })
-	e.putShared(func(r *row) uint32 { return r.transport })
-	e.putShared(func(r *row) uint32 { return r.client })
+	for field := range shared {
+		e.putShared(field)
+	}
 	e.putPorts()
 	e.putSince()
 	e.putKinds()
 	e.putTimes()
 	e.putIDs(clock)
-	clear(e.rows) // the block's records are not to linger here
-	clear(e.texts[:cap(e.texts)])
+	clear(e.texts[:cap(e.texts)]) // the block's records are not to linger here
 	clear(e.kinds)
-	e.in = nil
+	e.in, e.rows = nil, nil
 	return e.w.finish()
 }
 
@@ -106,19 +101,16 @@ func (e *Encoder) group() {
 }
 
 // alike reports whether two rows can be of one group.
-func (e *Encoder) alike(a, b *row) bool {
-	return a.who == b.who && a.account == b.account && a.lower == b.lower && a.upper == b.upper && a.four == b.four &&
-		a.first == b.first && a.last == b.last && a.ports == b.ports &&
-		a.server == b.server && a.transport == b.transport && a.client == b.client &&
-		e.in.sessionOf(a) == e.in.sessionOf(b)
+func (e *Encoder) alike(a, b *Row) bool {
+	return a.who == b.who && a.account == b.account && a.address == b.address &&
+		a.first == b.first && a.last == b.last && a.shared == b.shared && e.in.sessionOf(a) == e.in.sessionOf(b)
 }
 
 // addresses lists the groups at which another address begins, and their end.
 func (e *Encoder) addresses() []int {
 	var firsts []int
 	for g, row := range e.groups[:len(e.groups)-1] {
-		before := &e.rows[max(row-1, 0)]
-		if r := &e.rows[row]; g == 0 || r.lower != before.lower || r.upper != before.upper || r.four != before.four {
+		if g == 0 || e.rows[row].address != e.rows[row-1].address {
 			firsts = append(firsts, g)
 		}
 	}
@@ -138,25 +130,28 @@ func (e *Encoder) putAddresses(addresses []int) {
 		e.column, previous = e.column[:0], 0
 	}
 	for _, g := range addresses[:len(addresses)-1] {
-		if e.rows[e.groups[g]].four {
+		if e.place(g).four {
 			four++
 		}
 	}
 	e.w.number(uint64(four))
 	for i, g := range addresses[:len(addresses)-1] {
-		r := &e.rows[e.groups[g]]
+		at := e.place(g)
 		if i == four {
 			flush()
 		}
 		if i >= four {
-			e.more = append(e.more, r.lower)
+			e.more = append(e.more, at.lower)
 		}
-		e.column = append(e.column, r.upper-previous)
-		previous = r.upper
+		e.column = append(e.column, at.upper-previous)
+		previous = at.upper
 	}
 	flush()
 	e.w.numbers(e.more)
 }
+
+// place is that of the address of a group.
+func (e *Encoder) place(group int) *place { return &e.in.places[e.rows[e.groups[group]].address] }
 
 // putCounts writes the groups of each address and the rows of each group, less one.
 func (e *Encoder) putCounts(addresses []int) {
@@ -228,11 +223,11 @@ func (e *Encoder) putSessions() {
 	e.w.texts(e.texts)
 }
 
-func (e *Encoder) putShared(field func(*row) uint32) {
+func (e *Encoder) putShared(field int) {
 	e.begin(len(e.in.words.all))
 	e.column = e.column[:0]
 	for _, first := range e.groups[:len(e.groups)-1] {
-		word := field(&e.rows[first])
+		word := e.in.shared.all[e.rows[first].shared][field]
 		number, isNew := e.number(word)
 		if isNew {
 			e.texts = append(e.texts, e.in.words.get(word))
@@ -252,11 +247,12 @@ func (e *Encoder) putPorts() {
 	sizes := e.sizes[:0]
 	for g, row := range e.groups[:len(e.groups)-1] {
 		p, before := &e.rows[row], &e.rows[max(row-1, 0)]
-		same := g > 0 && p.first == before.first && p.last == before.last && p.ports == before.ports
+		known := e.in.shared.all[p.shared][portsKnown] != 0
+		same := g > 0 && p.first == before.first && p.last == before.last && known == (e.in.shared.all[before.shared][portsKnown] != 0)
 		e.w.flag(same)
 		switch {
 		case same:
-		case !p.ports:
+		case !known:
 			sizes = append(sizes, 0)
 		default:
 			size := uint64(p.last-p.first) + 1
@@ -304,7 +300,7 @@ func (e *Encoder) putSince() {
 	e.w.numbers(e.column)
 }
 
-func sinceOf(group []row) int64 {
+func sinceOf(group []Row) int64 {
 	for i := range group {
 		if r := &group[i]; r.since != 0 {
 			return r.since
@@ -315,9 +311,18 @@ func sinceOf(group []row) int64 {
 
 // putKinds writes the kinds, the frequent first, and each row's.
 func (e *Encoder) putKinds() {
+	e.begin(len(e.in.kinds.all))
 	e.kinds, e.column = e.kinds[:0], e.column[:0]
 	for i := range e.rows {
-		e.column = append(e.column, uint64(e.kindOf(&e.rows[i])))
+		of := e.rows[i].kind
+		s := &e.seen[of]
+		if s.mark != e.marks {
+			*s = seen{e.marks, uint32(len(e.kinds))}
+			k := &e.in.kinds.all[of]
+			e.kinds = append(e.kinds, kind{event: e.in.words.get(k[0]), outcome: e.in.words.get(k[1]), since: k[2] != 0})
+		}
+		e.kinds[s.number].rows++
+		e.column = append(e.column, uint64(s.number))
 	}
 	var order []int
 	for i := range e.kinds {
@@ -325,7 +330,6 @@ func (e *Encoder) putKinds() {
 	}
 	slices.SortFunc(order, func(a, b int) int { return e.kinds[a].compare(&e.kinds[b]) })
 	e.w.number(uint64(len(order)))
-	e.texts = e.texts[:0]
 	places := make([]uint64, len(order))
 	for place, i := range order {
 		k := &e.kinds[i]
@@ -340,32 +344,10 @@ func (e *Encoder) putKinds() {
 	e.w.numbers(e.column)
 }
 
-// kindOf counts a row's kind and gives its number. There are few: a search is
-// quicker than a hash.
-func (e *Encoder) kindOf(r *row) int {
-	words := [2]uint32{r.event, r.outcome}
-	for i := range e.kinds {
-		if k := &e.kinds[i]; k.words == words && k.since == (r.since != 0) {
-			k.rows++
-			return i
-		}
-	}
-	e.kinds = append(e.kinds, kind{
-		event: e.in.words.get(r.event), outcome: e.in.words.get(r.outcome), since: r.since != 0, words: words, rows: 1,
-	})
-	return len(e.kinds) - 1
-}
-
 func (k *kind) compare(other *kind) int {
-	flag := func(set bool) int {
-		if set {
-			return 1
-		}
-		return 0
-	}
 	return cmp.Or(
 		cmp.Compare(other.rows, k.rows), cmp.Compare(k.event, other.event),
-		cmp.Compare(k.outcome, other.outcome), flag(k.since)-flag(other.since),
+		cmp.Compare(k.outcome, other.outcome), int(flag(k.since))-int(flag(other.since)),
 	)
 }
 

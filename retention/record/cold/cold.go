@@ -42,9 +42,8 @@
 // addresses, or the accounts' texts, and then what belongs to those that it wants.
 //
 // On their way into blocks records are Rows, without pointers: what a compactor does with
-// a record is mostly waiting for memory. Of the 0.47 µs of CPU that an event takes without
-// Redis, both views (BenchmarkCompact), 0.1 are the decoding of frames, 0.05 their way into
-// Rows, 0.06 the sort, 0.18 the blocks, a sixth of which are encoded twice until they fit.
+// a record is mostly waiting for memory, so what many share is written once, and all
+// are brought into order once.
 //
 // Offsets are nearly a function of time: the Clock has points of that function for
 // each partition, and a row only how far it is from the line.

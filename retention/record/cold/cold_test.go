@@ -82,20 +82,35 @@ func pick2(r *rand.Rand, a, b int64) int64 {
 func encode(tb testing.TB, e *Encoder, records []record.Record) (payload []byte, in []record.Record, clock *Clock) {
 	tb.Helper()
 	rows, order := sorted(tb, records)
-	for _, at := range order {
-		in = append(in, records[at])
-	}
 	clock = NewClock(rows)
-	return e.Append(nil, rows, order, clock), in, clock
+	return e.Append(nil, rows, order, clock), inOrder(rows, order, records), clock
 }
 
-func sorted(tb testing.TB, records []record.Record) (*Rows, []uint32) {
+func sorted(tb testing.TB, records []record.Record) (*Rows, []Row) {
 	tb.Helper()
 	rows := &Rows{}
 	if err := rows.Add(records); err != nil {
 		tb.Fatal(err)
 	}
 	return rows, rows.Sort()
+}
+
+// inOrder gives the records whose rows these are.
+func inOrder(rows *Rows, order []Row, records []record.Record) (in []record.Record) {
+	of := map[record.ID]record.Record{}
+	for _, r := range records {
+		of[r.ID] = r
+	}
+	for i := range order {
+		in = append(in, of[rows.id(&order[i])])
+	}
+	return in
+}
+
+// id is the identity of a row.
+func (r *Rows) id(row *Row) record.ID {
+	p := r.partitions[row.partition]
+	return record.ID{Topic: p.Topic, Partition: p.Number, Offset: row.offset, Index: row.index}
 }
 
 var exact = cmp.Options{
@@ -176,12 +191,13 @@ func TestSortDropsRepeats(t *testing.T) {
 	t.Parallel()
 	records := sessions(3, 3000)
 	all := append(slices.Clone(records), records[500:900]...)
-	_, order := sorted(t, all)
+	rows, order := sorted(t, all)
 	if len(order) != len(records) {
 		t.Fatalf("%d rows of %d", len(order), len(records))
 	}
-	for i := 1; i < len(order); i++ {
-		a, b := &all[order[i-1]], &all[order[i]]
+	in := inOrder(rows, order, records)
+	for i := 1; i < len(in); i++ {
+		a, b := &in[i-1], &in[i]
 		c := a.Address.Reveal().Compare(b.Address.Reveal())
 		if c > 0 || c == 0 && a.Account == b.Account && a.Session == b.Session && a.Time > b.Time {
 			t.Fatalf("row %d is out of order", i)
@@ -198,17 +214,18 @@ func TestSortKeepsConnectionsTogether(t *testing.T) {
 			records[i].Address, _ = address.From(netip.AddrFrom16([16]byte{2: byte(i % 3), 5: byte(i % 7), 15: byte(i % 11)}))
 		}
 	}
-	_, order := sorted(t, records)
+	rows, order := sorted(t, records)
+	in := inOrder(rows, order, records)
 	seen := map[[3]string]bool{}
 	last := [3]string{}
-	for i, at := range order {
-		r := &records[at]
+	for i := range in {
+		r := &in[i]
 		connection := [3]string{r.Address.Reveal().String(), r.Account, r.Session}
 		if connection != last && seen[connection] {
 			t.Fatalf("row %d belongs to a connection that has ended", i)
 		}
 		seen[connection], last = true, connection
-		if i > 0 && records[order[i-1]].Address.Reveal().Compare(r.Address.Reveal()) > 0 {
+		if i > 0 && in[i-1].Address.Reveal().Compare(r.Address.Reveal()) > 0 {
 			t.Fatalf("row %d is out of order", i)
 		}
 	}
@@ -252,8 +269,8 @@ func TestPartsAreTheWholeInOrder(t *testing.T) {
 	records = append(records, records[:2000]...) // repeats
 	whole, order := sorted(t, records)
 	var want []record.ID
-	for _, at := range order {
-		want = append(want, records[at].ID)
+	for i := range order {
+		want = append(want, whole.id(&order[i]))
 	}
 	for _, most := range []int{100, 1500, 20_000} {
 		rows := &Rows{}
@@ -282,9 +299,8 @@ func TestPartsAreTheWholeInOrder(t *testing.T) {
 			if err != nil || len(back) != len(block) {
 				t.Fatalf("%d of %d rows come back, %v", len(back), len(block), err)
 			}
-			for _, at := range order {
-				p := rows.partitions[rows.rows[at].partition]
-				got = append(got, record.ID{Topic: p.Topic, Partition: p.Number, Offset: rows.rows[at].offset, Index: rows.rows[at].index})
+			for i := range order {
+				got = append(got, rows.id(&order[i]))
 			}
 			parts++
 			if !rows.Next() {
@@ -306,7 +322,7 @@ func TestWipeLeavesNothing(t *testing.T) {
 	var e Encoder
 	e.Append(nil, rows, order[:1500], NewClock(rows))
 	rows.Wipe()
-	for _, text := range [][]byte{rows.text, rows.accounts.text, rows.words.text} {
+	for _, text := range [][]byte{rows.text, rows.accounts.text, rows.addresses.text, rows.words.text} {
 		if len(text) > 0 || cap(text) == 0 || slices.ContainsFunc(text[:cap(text)], func(c byte) bool { return c != 0 }) {
 			t.Error("texts are left")
 		}
@@ -314,10 +330,20 @@ func TestWipeLeavesNothing(t *testing.T) {
 	if slices.ContainsFunc(rows.columns.Addresses[:cap(rows.columns.Addresses)], func(a address.Address) bool { return a.IsValid() }) {
 		t.Error("columns are left")
 	}
-	if slices.ContainsFunc(rows.rows[:cap(rows.rows)], func(r row) bool { return r != row{} }) {
-		t.Error("rows are left")
+	for _, of := range [][]Row{rows.rows, rows.sorted} {
+		if cap(of) == 0 || slices.ContainsFunc(of[:cap(of)], func(r Row) bool { return r != Row{} }) {
+			t.Error("rows are left")
+		}
 	}
-	for _, keys := range [][]sortKey{rows.keys, rows.sort} {
+	if cap(rows.places) == 0 || slices.ContainsFunc(rows.places[:cap(rows.places)], func(p place) bool { return p != place{} }) {
+		t.Error("places are left")
+	}
+	for _, keys := range [][]runKey{rows.runs, rows.spare} {
+		if cap(keys) == 0 || slices.ContainsFunc(keys[:cap(keys)], func(k runKey) bool { return k != runKey{} }) {
+			t.Error("keys of rows are left")
+		}
+	}
+	for _, keys := range [][]sortKey{rows.keyed, rows.scratch} {
 		if cap(keys) == 0 || slices.ContainsFunc(keys[:cap(keys)], func(k sortKey) bool { return k != sortKey{} }) {
 			t.Error("keys are left")
 		}
@@ -327,7 +353,7 @@ func TestWipeLeavesNothing(t *testing.T) {
 			t.Error("samples are left")
 		}
 	}
-	if slices.ContainsFunc(e.rows[:cap(e.rows)], func(r row) bool { return r != row{} }) {
+	if e.rows != nil || e.in != nil {
 		t.Error("rows are left in the encoder")
 	}
 }
@@ -337,7 +363,7 @@ func TestTheHeadFindsEveryPrefix(t *testing.T) {
 	records := sessions(5, 4000)
 	rows, order := sorted(t, records)
 	run := Run{Rows: 4000, Clock: NewClock(rows)}
-	var blocks [][]uint32
+	var blocks [][]Row
 	for block := range slices.Chunk(order, 97) {
 		blocks = append(blocks, block)
 		run.Blocks = append(run.Blocks, rows.Bounds(block))
@@ -368,7 +394,7 @@ func TestTheHeadFindsEveryPrefix(t *testing.T) {
 		from, to = from-2, to-2 // of the run before
 		inside := 0
 		for i, block := range blocks {
-			has := slices.ContainsFunc(block, func(at uint32) bool { return prefix.Contains(records[at].Address.Reveal()) })
+			has := slices.ContainsFunc(inOrder(rows, block, records), func(r record.Record) bool { return prefix.Contains(r.Address.Reveal()) })
 			if has && (i < from || i >= to) {
 				t.Fatalf("%s: block %d is not in %d to %d", text, i, from, to)
 			}

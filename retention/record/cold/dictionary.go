@@ -123,9 +123,9 @@ func (r *Rows) Accounts() iter.Seq2[int, string] {
 
 // EachAccount calls visit with the numbers of the accounts of rows in their order, not
 // twice in a row with one.
-func (r *Rows) EachAccount(order []uint32, visit func(number uint32)) {
-	for i, at := range order {
-		if of := r.rows[at].account; i == 0 || of != r.rows[order[i-1]].account {
+func (r *Rows) EachAccount(rows []Row, visit func(number uint32)) {
+	for i := range rows {
+		if of := rows[i].account; i == 0 || of != rows[i-1].account {
 			visit(of)
 		}
 	}

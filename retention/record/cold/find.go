@@ -83,8 +83,7 @@ func (d *Decoder) readUppers() {
 
 // findPrefix gives the run of addresses in a prefix, from and up to.
 func (d *Decoder) findPrefix(p netip.Prefix) (from, to int) {
-	want := row{}
-	want.locate(p.Addr())
+	want := placeOf(p.Addr())
 	four := d.l.four
 	if want.four {
 		size := uint64(1) << (32 - p.Bits())

@@ -12,8 +12,14 @@ import (
 // part is the bounds of what is kept: from the row from on, up to but without the row to.
 // Where they are nil there is no bound.
 type part struct {
-	from, to *row
+	from, to *bound
 	most     int // rows; 0: no limit
+}
+
+// bound is a row, and where its address is.
+type bound struct {
+	place
+	row Row
 }
 
 // textOfRow is about the most bytes that the texts of a row take on the average.
@@ -43,15 +49,15 @@ func (r *Rows) Wants(b Bounds) bool {
 
 func (p *part) whole() bool { return p.from == nil && p.to == nil }
 
-func (p *part) has(r *row) bool {
+func (p *part) has(r bound) bool {
 	return (p.from == nil || r.order(p.from) >= 0) && (p.to == nil || r.order(p.to) < 0)
 }
 
 // order is that of Sort.
-func (r *row) order(other *row) int {
+func (b *bound) order(other *bound) int {
 	return cmp.Or(
-		cmp.Compare(r.key(), other.key()), cmp.Compare(r.upper, other.upper), cmp.Compare(r.lower, other.lower),
-		cmp.Compare(r.who, other.who), cmp.Compare(r.time, other.time), r.compare(other),
+		b.place.compare(&other.place), cmp.Compare(b.row.who, other.row.who), cmp.Compare(b.row.time, other.row.time),
+		b.row.compare(&other.row),
 	)
 }
 
@@ -70,54 +76,64 @@ func (r *Rows) shrink() {
 	}
 	kept := r.Sort()
 	if len(kept) > max(r.part.most*3/4, 1) || len(kept) > 1 && r.texts() >= textOfRow*r.part.most {
+		end := kept[len(kept)/2]
+		r.part.to = &bound{r.places[end.address], end}
 		kept = kept[:len(kept)/2]
-		end := r.rows[r.order[len(kept)]]
-		r.part.to = &end
 	}
-	slices.Sort(kept) // the order of adding: a row and its text only move towards the front
+	slices.SortFunc(kept, func(a, b Row) int { return cmp.Compare(a.text, b.text) }) // the order of adding: texts only move towards the front
+	accounts, addresses := make([]uint32, len(r.accounts.all)), make([]uint32, len(r.addresses.all))
+	for i := range kept {
+		accounts[kept[i].account], addresses[kept[i].address] = 1, 1
+	}
+	r.accounts.keep(accounts)
+	r.addresses.keep(addresses)
 	size := 0
-	for i, at := range kept {
-		of := r.rows[at]
+	for i, of := range kept {
 		moved := copy(r.text[size:], r.text[of.text:of.text+uint32(of.session)])
-		of.text = uint32(size)
+		of.text, of.account, of.address = uint32(size), accounts[of.account], addresses[of.address]
 		size += moved
-		r.rows[i] = of
+		r.rows[i], r.located[i] = of, of.address
 	}
 	r.cut(len(kept), size)
-	numbers := make([]uint32, len(r.accounts.all))
-	for i := range r.rows {
-		numbers[r.rows[i].account] = 1
-	}
-	r.accounts.keep(numbers)
-	for i := range r.rows {
-		r.rows[i].account = numbers[r.rows[i].account]
-	}
+	r.forget()
 	r.keepWords()
 }
 
 // keepWords drops words that no row has.
 func (r *Rows) keepWords() {
+	shared, kinds := make([]uint32, len(r.shared.all)), make([]uint32, len(r.kinds.all))
+	for i := range r.rows {
+		shared[r.rows[i].shared], kinds[r.rows[i].kind] = 1, 1
+	}
+	r.shared.keep(shared)
+	r.kinds.keep(kinds)
+	for i := range r.rows {
+		of := &r.rows[i]
+		of.shared, of.kind = shared[of.shared], kinds[of.kind]
+	}
 	numbers := make([]uint32, len(r.words.all))
-	for i := range r.rows {
-		for _, word := range r.rows[i].words() {
-			numbers[*word] = 1
-		}
-	}
+	r.eachWord(func(word *uint32) { numbers[*word] = 1 })
 	r.words.keep(numbers)
-	for i := range r.rows {
-		for _, word := range r.rows[i].words() {
-			*word = numbers[*word]
-		}
-	}
+	r.eachWord(func(word *uint32) { *word = numbers[*word] })
+	r.shared.place()
+	r.kinds.place()
 }
 
-func (r *row) words() [5]*uint32 {
-	return [...]*uint32{&r.server, &r.transport, &r.client, &r.event, &r.outcome}
+func (r *Rows) eachWord(visit func(*uint32)) {
+	for i := range r.shared.all {
+		for field := range shared {
+			visit(&r.shared.all[i][field])
+		}
+	}
+	for i := range r.kinds.all {
+		visit(&r.kinds.all[i][0])
+		visit(&r.kinds.all[i][1])
+	}
 }
 
 // cut erases rows and text from there on.
 func (r *Rows) cut(rows, text int) {
 	clear(r.rows[rows:])
 	clear(r.text[text:])
-	r.rows, r.text = r.rows[:rows], r.text[:text]
+	r.rows, r.located, r.text = r.rows[:rows], r.located[:rows], r.text[:text]
 }

@@ -2,9 +2,12 @@ package cold
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+
+	"mayfly/retention/address"
 )
 
 // TestPartsBoundTheWords: of what comes in parts, texts that no two records share take no
@@ -15,6 +18,7 @@ func TestPartsBoundTheWords(t *testing.T) {
 	records := sessions(13, 10_000)
 	for i := range records {
 		records[i].Client = fmt.Sprintf("%0128d", i)
+		records[i].Address, _ = address.From(netip.AddrFrom4([4]byte{10, 0, byte(i), byte(i >> 8)}))
 		records[i].Server = strings.Repeat("s", i%100)
 	}
 	rows, parts, found := &Rows{}, 0, map[string]bool{}
@@ -22,6 +26,9 @@ func TestPartsBoundTheWords(t *testing.T) {
 		for some := range slices.Chunk(records, 50) {
 			if err := rows.Add(some); err != nil {
 				t.Fatal(err)
+			}
+			if n := max(len(rows.shared.all), len(rows.addresses.all)); n > most {
+				t.Fatalf("part %d: %d tuples or addresses for at most %d rows", parts, n, most)
 			}
 			if size := len(rows.text) + len(rows.accounts.text) + len(rows.words.text); size > 2*textOfRow*most {
 				t.Fatalf("part %d: %d bytes of texts for at most %d rows", parts, size, most)

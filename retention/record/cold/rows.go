@@ -5,48 +5,64 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"unsafe"
 
 	"mayfly/retention/record"
 )
 
-// Rows are records on their way into blocks. Their texts lie side by side and
-// they have no pointers: a record takes 96 bytes and its session, the
+// Rows are records on their way into blocks. What many of them share is written once, and
+// their texts lie side by side; they have no pointers: a record takes 64 bytes and its session, the
 // garbage collector has nothing to look through, and Wipe leaves nothing behind.
 type Rows struct {
-	rows       []row
-	text       []byte // sessions
+	rows       []Row
+	located    []uint32 // the address of each
+	text       []byte   // sessions
 	accounts   dictionary
+	addresses  dictionary
 	words      dictionary
+	shared     tuples      // server, transport, client, and 1 where ports are known
+	kinds      tuples      // event, outcome, and 1 where the beginning is known
 	hashes     []uint32    // of the accounts that are being added
 	numbers    [5][]uint32 // of their words
 	columns    record.Columns
 	partitions []Partition
 	partition  map[Partition]uint16
-	keys, sort []sortKey
-	runs       []runKey
-	samples    [][]point // see NewClock
-	order      []uint32
 	part       part
+	samples    [][]point // see NewClock
+
+	// Sort makes these.
+	sorted      []Row
+	places      []place  // of the addresses, by their numbers
+	ranks       []uint32 // of the addresses, then where the rows of each begin
+	keyed       []sortKey
+	scratch     []sortKey
+	byAddress   []uint32
+	runs, spare []runKey
 }
 
-// row is a record. What orders it comes first.
-type row struct {
-	upper, lower uint64 // of the address; upper alone of IPv4
+// Row is a record among Rows, a line of the processor's cache: numbers of what these hold.
+type Row struct {
 	who          uint64 // hashes of account and session, 32 bits each
 	time, offset int64
 	since        int64
 	text         uint32 // where the session begins
-	account      uint32 // the number
-	server       uint32 // these are words
-	transport    uint32
-	client       uint32
-	event        uint32
-	outcome      uint32
+	account      uint32 // these are numbers
+	address      uint32
+	shared, kind uint32
 	index        uint32
 	session      uint16 // the length
 	partition    uint16
 	first, last  uint16 // ports
-	ports, four  bool
+}
+
+// portsKnown is the place in shared that says so; what is before it are the fields that
+// the encoder calls shared.
+const portsKnown = 3
+
+// place is where an address is in the order of blocks.
+type place struct {
+	upper, lower uint64 // upper alone of IPv4
+	four         bool
 }
 
 // ErrUnfit says that records are more, or have longer texts, than blocks can hold.
@@ -55,7 +71,7 @@ var ErrUnfit = errors.New("cold: records that fit no block")
 // Grow makes room for n records where there are none, with sessions of 24 bytes. What is
 // more than they need is never touched, so it takes no memory.
 func (r *Rows) Grow(n int) {
-	r.rows = untouched(r.rows, n)
+	r.rows, r.located = untouched(r.rows, n), untouched(r.located, n)
 	r.text = untouched(r.text, 24*n)
 }
 
@@ -103,21 +119,25 @@ func (r *Rows) AddColumns(c *record.Columns) error {
 			return ErrUnfit
 		}
 		session, hash := c.Sessions.At(i), r.hashes[c.Accounts.Number(i)]
-		r.rows = append(r.rows, row{
+		row := Row{
 			who:  uint64(hash)<<32 | uint64(hashOf(session)),
 			time: c.Times[i], since: c.Since[i], offset: id.Offset, index: id.Index, partition: partition,
 			text: uint32(len(r.text)), session: uint16(len(session)),
-			server: r.numbers[0][c.Servers.Number(i)], transport: r.numbers[1][c.Transports.Number(i)], client: r.numbers[2][c.Clients.Number(i)],
-			event: r.numbers[3][c.Events.Number(i)], outcome: r.numbers[4][c.Outcomes.Number(i)],
-			first: c.Ports[i].First, last: c.Ports[i].Last, ports: c.Ports[i].Known,
-		})
-		added := &r.rows[len(r.rows)-1]
-		added.locate(c.Addresses[i].Reveal())
-		if !r.part.whole() && !r.part.has(added) {
-			r.cut(len(r.rows)-1, len(r.text))
+			first: c.Ports[i].First, last: c.Ports[i].Last,
+		}
+		ip := c.Addresses[i].Reveal()
+		if !r.part.whole() && !r.part.has(bound{placeOf(ip), row}) {
 			continue
 		}
-		added.account = r.accounts.number(c.Accounts.At(i), hash)
+		row.address = r.addressOf(ip)
+		row.account = r.accounts.number(c.Accounts.At(i), hash)
+		row.shared = r.shared.number(tuple{
+			r.numbers[0][c.Servers.Number(i)], r.numbers[1][c.Transports.Number(i)], r.numbers[2][c.Clients.Number(i)], flag(c.Ports[i].Known),
+		})
+		row.kind = r.kinds.number(tuple{
+			r.numbers[3][c.Events.Number(i)], r.numbers[4][c.Outcomes.Number(i)], flag(row.since != 0),
+		})
+		r.rows, r.located = append(r.rows, row), append(r.located, row.address)
 		r.text = append(r.text, session...)
 	}
 	if r.full() {
@@ -138,14 +158,30 @@ func fit(c *record.Columns) bool {
 	return true
 }
 
-func (r *row) locate(ip netip.Addr) {
-	if r.four = ip.Is4(); r.four {
-		four := ip.As4()
-		r.upper = uint64(binary.BigEndian.Uint32(four[:]))
-		return
-	}
+// addressOf numbers an address, IPv4 by its four bytes.
+func (r *Rows) addressOf(ip netip.Addr) uint32 {
 	sixteen := ip.As16()
-	r.upper, r.lower = binary.BigEndian.Uint64(sixteen[:8]), binary.BigEndian.Uint64(sixteen[8:])
+	bytes := sixteen[:]
+	if ip.Is4() {
+		bytes = bytes[12:]
+	}
+	text := unsafe.String(&bytes[0], len(bytes))
+	return r.addresses.number(text, hashOf(text))
+}
+
+func placeOf(ip netip.Addr) place {
+	sixteen := ip.As16()
+	if ip.Is4() {
+		return place{upper: uint64(binary.BigEndian.Uint32(sixteen[12:])), four: true}
+	}
+	return place{upper: binary.BigEndian.Uint64(sixteen[:8]), lower: binary.BigEndian.Uint64(sixteen[8:])}
+}
+
+func flag(set bool) uint32 {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 func (r *Rows) partitionOf(p Partition) (number uint16, ok bool) {
@@ -165,11 +201,11 @@ func (r *Rows) partitionOf(p Partition) (number uint16, ok bool) {
 }
 
 // sessionOf is a row's session: a slice of what Wipe erases.
-func (r *Rows) sessionOf(row *row) string { return view(r.text, row.text, uint32(row.session)) }
+func (r *Rows) sessionOf(row *Row) string { return view(r.text, row.text, uint32(row.session)) }
 
 // Bounds are the bounds of rows in their order.
-func (r *Rows) Bounds(order []uint32) Bounds {
-	return Bounds{r.rows[order[0]].key(), r.rows[order[len(order)-1]].key()}
+func (r *Rows) Bounds(rows []Row) Bounds {
+	return Bounds{r.places[rows[0].address].key(), r.places[rows[len(rows)-1].address].key()}
 }
 
 // Weigh appends about how many bytes rows take in a block, as sums from the first on, until
@@ -177,26 +213,24 @@ func (r *Rows) Bounds(order []uint32) Bounds {
 // one more of it, and one that begins an address still more. The numbers suit the reference
 // workload: 3 % of its blocks are encoded again, 9 % with UUIDs; without the addresses 19 and
 // 14 were. They differ by a factor from bytes, which store.fill finds out.
-func (r *Rows) Weigh(sums []int, order []uint32, most int) []int {
+func (r *Rows) Weigh(sums []int, rows []Row, most int) []int {
 	sum := 0
-	var before *row
-	for _, at := range order {
-		of := &r.rows[at]
+	for i := range rows {
+		of, before := &rows[i], &rows[max(i-1, 0)]
 		sum += 5
-		another := before == nil || of.lower != before.lower || of.upper != before.upper
+		another := i == 0 || of.address != before.address
 		switch {
-		case another && of.four:
+		case another && r.places[of.address].four:
 			sum += 10
 		case another:
 			sum += 20
 		}
 		if another || of.who != before.who || of.first != before.first {
 			sum += 4 + int(of.session)/2
-			if before == nil || of.account != before.account {
+			if i == 0 || of.account != before.account {
 				sum += int(r.accounts.all[of.account].length) / 2
 			}
 		}
-		before = of
 		if sums = append(sums, sum); sum > most {
 			break
 		}
@@ -214,10 +248,12 @@ func (r *Rows) Wipe() {
 func (r *Rows) empty() {
 	r.cut(0, 0)
 	r.accounts.wipe()
+	r.addresses.wipe()
 	r.words.wipe()
-	clear(r.runs[:cap(r.runs)])
+	r.shared.wipe()
+	r.kinds.wipe()
+	r.forget()
 	for _, points := range r.samples {
 		clear(points[:cap(points)])
 	}
-	r.order = r.order[:0]
 }
