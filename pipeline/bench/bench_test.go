@@ -44,15 +44,8 @@ func BenchmarkIngest(b *testing.B) {
 		}
 		_, path = file.Close(), file.Name()
 	}
-	profiles := *profilesFlag
-	if profiles != "" {
-		var err error
-		if profiles, err = filepath.Abs(profiles); err != nil { // the contenders run elsewhere
-			b.Fatalf("finding the folder for profiles: %v", err)
-		}
-	}
 	c := compare(b, kafkatest.Start(b), plan{
-		events: *eventsFlag, rounds: *roundsFlag, peers: true, profiles: profiles, rate: *rateFlag, live: *liveFlag, stall: *stallFlag,
+		events: *eventsFlag, rounds: *roundsFlag, peers: true, profiles: profilesFolder(b), rate: *rateFlag, live: *liveFlag, stall: *stallFlag,
 		cold: *dayRows, hot: *dayHot,
 	})
 	c.print(os.Stdout)
@@ -61,6 +54,19 @@ func BenchmarkIngest(b *testing.B) {
 	for _, r := range c.who {
 		b.ReportMetric(median(c.series(r, cpuPerEvent)), string(r)+"-cpu-µs/event")
 	}
+}
+
+// profilesFolder is -profiles as the contenders find it, which run elsewhere.
+func profilesFolder(b *testing.B) string {
+	b.Helper()
+	if *profilesFlag == "" {
+		return ""
+	}
+	folder, err := filepath.Abs(*profilesFlag)
+	if err != nil {
+		b.Fatalf("finding the folder for profiles: %v", err)
+	}
+	return folder
 }
 
 // TestComparison keeps the harness working: a small comparison is whole. It
@@ -83,6 +89,9 @@ func TestComparison(t *testing.T) {
 	}
 	if c.Stalled == nil || c.Stalled.PeakMB <= 0 || stored.Compaction == nil || stored.Compaction.CPUMicros <= 0 {
 		t.Errorf("a stall: %+v, compaction: %+v", c.Stalled, stored.Compaction)
+	}
+	if c.Whole.Hot < 10 || c.Whole.Cold < 5 || c.Whole.Cold > mostCold {
+		t.Errorf("a whole epoch: %+v", c.Whole)
 	}
 	if l := c.Live; l.Freshness.N == 0 || l.Lookup.N == 0 || l.Purge.Seconds <= 0 {
 		t.Errorf("the live part: %+v", l)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"mayfly/pipeline/capacity"
 	"mayfly/pipeline/kafkain/kafkatest"
 	"mayfly/retention"
 )
@@ -48,8 +49,11 @@ type comparison struct {
 	Absent  []string `json:"absent,omitempty"` // peers that the machine has not
 	Live    *live    `json:"live,omitempty"`
 	Stalled *run     `json:"stalled,omitempty"` // ingest, and Redis is away for a while
-	Goals   []goal   `json:"goals"`
-	who     []contender
+	// Whole is of an epoch from its beginning to its end, at the rate of the live part: the topic has
+	// some seconds of one, in which an account is heard of once.
+	Whole capacity.Tier `json:"whole_epoch"`
+	Goals []goal        `json:"goals"`
+	who   []contender
 }
 
 // plan is what is compared.
@@ -92,6 +96,9 @@ func compare(t testing.TB, kafka *kafkatest.Cluster, p plan) *comparison {
 			c.Runs = append(c.Runs, result)
 		}
 	}
+	c.Whole = measureTier(t, s, service{
+		rate: float64(p.rate), ids: "short8", sessions: true, processes: 1, window: policy().Window, epoch: policy().Epoch, most: p.events,
+	})
 	if p.stall > 0 {
 		c.Stalled = s.stall(t, task{
 			Contender: ingestion, Brokers: kafka.Brokers(), Topic: c.Traffic.Topic, Events: p.events, Group: c.Traffic.Topic + "-stalled",

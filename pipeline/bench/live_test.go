@@ -64,37 +64,45 @@ func runLive(t testing.TB, kafka *kafkatest.Cluster, s *servers, rate int, lengt
 	d := fillDay(t, s, cold, hot)
 	l := &live{Rate: rate, Rows: hot, Alone: d.lookUps(t, *dayLookUps)}
 	l.Growth = d.growth(t)
+	over := make(chan struct{})
+	var looking sync.WaitGroup
+	looking.Go(func() { l.Lookup = d.lookUp(t.Context(), t, over) })
+	events := l.follow(t, kafka, s, log, length, "")
+	close(over)
+	looking.Wait()
+	l.Purge = s.purge(t, events)
+	return l
+}
+
+// follow has ingest follow a producer for some seconds, and looks for events of its own
+// meanwhile. It gives how many events there were.
+func (l *live) follow(t testing.TB, kafka *kafkatest.Cluster, s *servers, log *minted, length time.Duration, profiles string) (events int) {
+	t.Helper()
 	topic := fmt.Sprintf("live-%d", time.Now().UnixNano())
 	kafka.CreateTopic(t, topic, partitions, nil)
 	probes := int(length/probeEvery) - 4
-	events := rate*int(length/time.Second) + probes
+	events = l.Rate*int(length/time.Second) + probes
 
-	var ingest sync.WaitGroup
+	var ingest, probing sync.WaitGroup
 	ingest.Go(func() {
 		l.Ingest = execute(t, task{
 			Contender: ingestion, Brokers: kafka.Brokers(), Topic: topic, Events: events, Group: topic,
-			Redis: s.data.Addr, Keyring: s.keys.URL(),
+			Redis: s.data.Addr, Keyring: s.keys.URL(), Profiles: profiles,
 		})
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), taskLimit)
 	defer cancel()
 	client := kafka.Client(t)
-	var looking, probing sync.WaitGroup
-	over := make(chan struct{})
-	looking.Go(func() { l.Lookup = d.lookUp(ctx, t, over) })
 	probing.Go(func() { l.Freshness = percentilesOf(probe(ctx, t, client, topic, log.reader, probes)) })
 	l.Produced = execute(t, task{
-		Contender: production, Brokers: kafka.Brokers(), Topic: topic, Events: events - probes, Rate: rate,
+		Contender: production, Brokers: kafka.Brokers(), Topic: topic, Events: events - probes, Rate: l.Rate,
 	}).Seconds
 	probing.Wait()
-	close(over)
-	looking.Wait()
 	ingest.Wait()
 	if n := log.stored(t); n != uint64(events) {
 		t.Fatalf("%d of %d events are stored", n, events)
 	}
-	l.Purge = s.purge(t, events)
-	return l
+	return events
 }
 
 // produce is the producer's process: it sends Rate events a second, the same ones

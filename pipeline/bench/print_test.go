@@ -111,6 +111,8 @@ func (c *comparison) print(w io.Writer) {
 			fmt.Fprintf(w, "%s: %s %s\n", who, column.name, spread(c.series(who, column.of)))
 		}
 	}
+	fmt.Fprintf(w, "that is of %.3g s of a service; of a whole epoch at %s events/s (%d of its %d shards): Redis B/event %.1f, compacted %.1f\n",
+		float64(f.Events)/float64(f.Rate), short(c.Whole.Rate), c.Whole.Sampled, c.Whole.Shards, c.Whole.Hot, c.Whole.Cold)
 	for _, who := range c.who[1:] {
 		fmt.Fprintf(w, "%s : %s = %s × the events/s, %s × the CPU per event\n", who, groupReader,
 			spread(c.ratios(who, groupReader, eventsPerSecond)), spread(c.ratios(who, groupReader, cpuPerEvent)))

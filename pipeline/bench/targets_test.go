@@ -38,7 +38,7 @@ func (c *comparison) goals() []goal {
 	goals = append(goals,
 		most("compaction, CPU µs per event", 0.5, c.series(sustained, func(r run) float64 { return r.Compaction.CPUMicros })...),
 		most("compaction, peak RSS MB", 256, c.series(sustained, func(r run) float64 { return r.Compaction.PeakMB })...),
-		most("compacted, Redis bytes per event", mostCold, c.series(sustained, redisBytes)...))
+		most(fmt.Sprintf("a whole epoch at %s events/s, compacted: Redis bytes per event", short(c.Whole.Rate)), mostCold, c.Whole.Cold))
 	if slices.Contains(c.who, rsyslogPeer) {
 		goals = append(goals,
 			least("in a burst, a backlog without compaction: ingest : rsyslog, events/s", 6, c.ratios(ingestion, rsyslogPeer, eventsPerSecond)...),
