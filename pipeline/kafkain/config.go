@@ -26,8 +26,8 @@ type Config struct {
 	Uncommitted bool `yaml:"uncommitted" help:"also read records of open and aborted transactions"`
 	// FetchBytes bounds one partition's share of a fetch; a single larger record batch still arrives.
 	FetchBytes int `yaml:"fetch_bytes" help:"most bytes per partition and fetch; of more than 32 partitions each gets a share of 32 MB"`
-	// FetchWait is how long the broker may wait for data.
-	FetchWait time.Duration `yaml:"fetch_wait" help:"longest wait of the broker for new records"`
+	// FetchWait is how long the broker may wait for half of FetchBytes, where nothing older is left to read.
+	FetchWait time.Duration `yaml:"fetch_wait" help:"longest wait of the broker until new records fill half a fetch: longer costs less, and finds events later"`
 	TLS       TLSConfig     `yaml:"tls"`
 	SASL      SASLConfig    `yaml:"sasl"`
 }

@@ -193,12 +193,12 @@ func newFetcher(c Config, transport kafka.RoundTripper) fetcher {
 }
 
 // fetch asks for one partition's records from offset on. The broker answers at
-// once when it has any, else after the wait.
-func (f fetcher) fetch(ctx context.Context, topic string, number int32, offset int64) (*fetchedPartition, error) {
+// once when it has so many bytes of them, else after the wait.
+func (f fetcher) fetch(ctx context.Context, topic string, number int32, offset int64, least int) (*fetchedPartition, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.wait+fetchGrace)
 	defer cancel()
 	answer, err := f.transport.RoundTrip(ctx, f.bootstrap, &fetchRequest{
-		ReplicaID: -1, MaxWait: int32(f.wait / time.Millisecond), MinBytes: 1, MaxBytes: int32(f.bytes),
+		ReplicaID: -1, MaxWait: int32(f.wait / time.Millisecond), MinBytes: int32(least), MaxBytes: int32(f.bytes),
 		IsolationLevel: f.isolation, SessionEpoch: -1,
 		Topics: []fetchTopic{{Topic: topic, Partitions: []fetchPartition{{
 			Partition: number, LeaderEpoch: -1, Offset: offset, LogStart: -1, MaxBytes: int32(f.bytes),

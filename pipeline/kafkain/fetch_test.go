@@ -138,6 +138,37 @@ func TestStepReads(t *testing.T) {
 	}
 }
 
+// asking keeps what a fetch asked for.
+type asking struct {
+	canned
+	least int32
+}
+
+func (a *asking) RoundTrip(ctx context.Context, addr net.Addr, r kafka.Request) (kafka.Response, error) {
+	a.least = r.(*fetchRequest).MinBytes
+	return a.canned.RoundTrip(ctx, addr, r)
+}
+
+// Only who has read the log to its end waits until a fetch is worth its while.
+func TestStepWaitsForMoreOnlyAtTheEnd(t *testing.T) {
+	t.Parallel()
+	reader, _ := newTestReader(t)
+	for i, step := range []struct {
+		end  int64 // of the log, as the answer says
+		want int32 // bytes that were asked for
+	}{{12, 1}, {14, 1}, {3, 1}, {4, 1 << 19}, {9, 1 << 19}, {6, 1}} {
+		set := batchPlan{base: int64(i), records: values("a")}.build(t)
+		transport := &asking{canned: canned{topic: "t", fetchedPartition: fetchedPartition{HighWatermark: step.end}}.withRecords(set)}
+		reader.fetcher.transport = transport
+		if err := reader.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if transport.least != step.want {
+			t.Errorf("fetch %d: at least %d bytes, want %d", i, transport.least, step.want)
+		}
+	}
+}
+
 func TestStepRefusesWrongAnswers(t *testing.T) {
 	t.Parallel()
 	reader, r := newTestReader(t)
