@@ -14,7 +14,7 @@ import (
 // events costs a look-up no more memory than any other.
 type findings struct {
 	limit int // 0: none
-	hits  []hit
+	hits  hits
 	at    map[record.ID]int32 // among hits
 	cut   *record.Record      // the last of the limit where others were dropped: later ones are not wanted
 }
@@ -22,6 +22,26 @@ type findings struct {
 type hit struct {
 	record record.Record
 	from   *source
+}
+
+// hits are in pieces that stay where they are: in a slice that grows each of 10,000 records
+// of 200 bytes is written three times, and what is left behind is garbage.
+type hits struct {
+	pieces [][]hit
+	n      int
+}
+
+const hitsInPiece = 64
+
+func (h *hits) at(i int32) *hit { return &h.pieces[i/hitsInPiece][i%hitsInPiece] }
+
+func (h *hits) add(r *record.Record, from *source) {
+	if h.n%hitsInPiece == 0 {
+		h.pieces = append(h.pieces, make([]hit, 0, hitsInPiece))
+	}
+	last := &h.pieces[len(h.pieces)-1]
+	*last = append(*last, hit{*r, from})
+	h.n++
 }
 
 // source is what decides how long a record may be given.
@@ -37,17 +57,17 @@ func (f *findings) add(r *record.Record, from *source) {
 		return
 	}
 	if i, there := f.at[r.ID]; there {
-		if from.deadline.Before(f.hits[i].from.deadline) {
-			f.hits[i] = hit{*r, from}
+		if h := f.hits.at(i); from.deadline.Before(h.from.deadline) {
+			*h = hit{*r, from}
 		}
 		return
 	}
 	if f.at == nil {
 		f.at = map[record.ID]int32{}
 	}
-	f.at[r.ID] = int32(len(f.hits)) //nolint:gosec // memory ends before
-	f.hits = append(f.hits, hit{*r, from})
-	if f.limit > 0 && len(f.hits) > f.limit+max(f.limit/4, 1<<10) {
+	f.at[r.ID] = int32(f.hits.n) //nolint:gosec // memory ends before
+	f.hits.add(r, from)
+	if f.limit > 0 && f.hits.n > f.limit+max(f.limit/4, 1<<10) {
 		f.drop()
 	}
 }
@@ -55,15 +75,16 @@ func (f *findings) add(r *record.Record, from *source) {
 // drop keeps as many as the limit, with strings of their own: those that they have may be
 // slices of what came with the others.
 func (f *findings) drop() {
-	kept, records := make([]hit, f.limit), make([]record.Record, f.limit)
-	for i, at := range f.sorted()[:f.limit] {
-		kept[i], records[i] = f.hits[at], f.hits[at].record
+	order, records := f.sorted()[:f.limit], make([]record.Record, f.limit)
+	for i, at := range order {
+		records[i] = f.hits.at(at).record
 	}
 	record.Own(records)
+	var kept hits
 	clear(f.at)
-	for i := range kept {
-		kept[i].record = records[i]
+	for i, at := range order {
 		f.at[records[i].ID] = int32(i) //nolint:gosec // memory ends before
+		kept.add(&records[i], f.hits.at(at).from)
 	}
 	f.hits, f.cut = kept, &records[f.limit-1]
 }
@@ -74,15 +95,16 @@ func (f *findings) sorted() []int32 {
 		time int64
 		hit  int32
 	}
-	places := make([]place, len(f.hits))
-	for i := range f.hits {
-		places[i] = place{f.hits[i].record.Time, int32(i)} //nolint:gosec // memory ends before
+	places := make([]place, f.hits.n)
+	for i := range places {
+		at := int32(i) //nolint:gosec // memory ends before
+		places[i] = place{f.hits.at(at).record.Time, at}
 	}
 	slices.SortFunc(places, func(a, b place) int {
 		if a.time != b.time {
 			return cmp.Compare(a.time, b.time)
 		}
-		return f.hits[a.hit].record.ID.Compare(f.hits[b.hit].record.ID)
+		return f.hits.at(a.hit).record.ID.Compare(f.hits.at(b.hit).record.ID)
 	})
 	order := make([]int32, len(places))
 	for i, p := range places {
@@ -90,6 +112,9 @@ func (f *findings) sorted() []int32 {
 	}
 	return order
 }
+
+// beyond reports whether all that is at or after a time, in Unix ms, comes after the limit.
+func (f *findings) beyond(time int64) bool { return f.cut != nil && f.cut.Time < time }
 
 func before(a, b *record.Record) bool {
 	return a.Time < b.Time || a.Time == b.Time && a.ID.Compare(b.ID) < 0
@@ -100,9 +125,9 @@ func before(a, b *record.Record) bool {
 func (f *findings) alive(now time.Time) []record.Record {
 	var records []record.Record
 	for _, at := range f.sorted() {
-		if h := &f.hits[at]; h.from.lives(now) {
+		if h := f.hits.at(at); h.from.lives(now) {
 			if records == nil {
-				records = make([]record.Record, 0, len(f.hits))
+				records = make([]record.Record, 0, f.hits.n)
 			}
 			records = append(records, h.record)
 		}

@@ -32,25 +32,28 @@ func TestFindingsKeepTheEarliest(t *testing.T) {
 		for _, from := range []*source{&long, &short} {
 			for i := range come {
 				f.add(&come[i], from)
-				if len(f.hits) > limit+1<<10 || len(f.at) != len(f.hits) {
-					t.Fatalf("%s: %d records are kept for a limit of %d", name, len(f.hits), limit)
+				if f.hits.n > limit+1<<10 || len(f.at) != f.hits.n {
+					t.Fatalf("%s: %d records are kept for a limit of %d", name, f.hits.n, limit)
 				}
 			}
 		}
 		for i, at := range f.sorted()[:limit] {
-			if h := f.hits[at]; h.record.ID != all[i].ID || h.record.Account != all[i].Account || h.from != &short {
+			if h := f.hits.at(at); h.record.ID != all[i].ID || h.record.Account != all[i].Account || h.from != &short {
 				t.Fatalf("%s: %d is record %d, of the key that dies first: %v", name, i, h.record.ID.Offset, h.from == &short)
 			}
 		}
 		if f.cut == nil {
-			t.Errorf("%s: nothing says that records were dropped", name)
+			t.Fatalf("%s: nothing says that records were dropped", name)
+		}
+		if last := f.cut.Time; f.beyond(last) || !f.beyond(last+1) || (&findings{limit: limit}).beyond(last) {
+			t.Errorf("%s: what is wanted of an epoch is misjudged", name)
 		}
 	}
 	f := findings{limit: n}
 	for i := range all {
 		f.add(&all[i], &source{})
 	}
-	if len(f.hits) != n || f.cut != nil {
-		t.Errorf("%d records of %d, no more than the limit, are kept", len(f.hits), n)
+	if f.hits.n != n || f.cut != nil {
+		t.Errorf("%d records of %d, no more than the limit, are kept", f.hits.n, n)
 	}
 }

@@ -194,7 +194,7 @@ func turn(chunks []chunk, now time.Time) int {
 	for i := range chunks {
 		c := &chunks[i]
 		n := c.records()
-		if now.Sub(c.place.Epoch.EndTime()) > compactedFor {
+		if c.settled(now) {
 			n /= compactedPart
 		}
 		if records += n; records > recordsAtOnce && i > 0 {
@@ -203,6 +203,10 @@ func turn(chunks []chunk, now time.Time) int {
 	}
 	return len(chunks)
 }
+
+// settled reports whether the chunk's epoch has been over for so long that it was
+// compacted, most likely.
+func (c *chunk) settled(now time.Time) bool { return now.Sub(c.place.Epoch.EndTime()) > compactedFor }
 
 // records is about how many its writers say they have put there.
 func (c *chunk) records() (n uint64) {

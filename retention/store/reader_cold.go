@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mayfly/retention"
 	"mayfly/retention/record"
 	"mayfly/retention/record/cold"
 	"mayfly/retention/seal"
@@ -20,14 +21,26 @@ import (
 const rereads = 3
 
 // each reads chunks and the generations beside them, does what is to be done with the
-// frames of each, side by side, and with the blocks of all of them together.
+// frames of each, side by side, and with the blocks of all of them together. Those that were
+// compacted, most likely, are read beside the others: one waits for Redis while the other opens.
 func (s *search) each(ctx context.Context, chunks []chunk,
 	frames func(context.Context, *chunk) error, blocks func(context.Context, []*chunk) error,
 ) error {
-	left := make([]*chunk, len(chunks))
+	var tiers [2][]*chunk // hot, cold
+	now := time.Now()
 	for i := range chunks {
-		left[i] = &chunks[i]
+		tier := 0
+		if chunks[i].settled(now) {
+			tier = 1
+		}
+		tiers[tier] = append(tiers[tier], &chunks[i])
 	}
+	return side(ctx, len(tiers), func(ctx context.Context, i int) error { return s.tier(ctx, tiers[i], frames, blocks) })
+}
+
+func (s *search) tier(ctx context.Context, left []*chunk,
+	frames func(context.Context, *chunk) error, blocks func(context.Context, []*chunk) error,
+) error {
 	for attempt := 0; len(left) > 0; attempt++ {
 		if err := s.fetch(ctx, left); err != nil {
 			return err
@@ -126,6 +139,9 @@ func (s *search) openBlocks(ctx context.Context, chunks []*chunk) error {
 	}
 	subject := cold.Subject{Prefix: s.query.Prefix, Account: s.query.Account}
 	return s.blocks(ctx, rows, func(w wanted, with *blockScratch) (err error) {
+		if s.beyond(w.chunk.place.Epoch) {
+			return nil // the block is there, and opens: nothing is missing
+		}
 		with.decoder.Rows = 0
 		with.records, err = with.decoder.Append(with.records[:0], with.payload, w.run.Clock, subject)
 		s.touch(with.decoder.Rows)
@@ -206,6 +222,13 @@ func (s *search) blocks(ctx context.Context, all []wanted, take func(wanted, *bl
 		}
 	}
 	return nil
+}
+
+// beyond reports whether the records of an epoch come after those that the limit keeps.
+func (s *search) beyond(epoch retention.Epoch) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.found.beyond(epoch.Start)
 }
 
 func (s *search) touch(rows int) {

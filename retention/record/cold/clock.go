@@ -130,6 +130,7 @@ func (r *bitReader) clock() *Clock {
 	c := &Clock{}
 	n := r.count(min(MaxPartitions, r.left()+64))
 	var topic [16]byte
+	c.partitions = make([]Partition, 0, n)
 	for i := range n {
 		if r.flag() {
 			for j := range topic {
@@ -141,6 +142,7 @@ func (r *bitReader) clock() *Clock {
 		c.partitions = append(c.partitions, Partition{Topic: topic})
 	}
 	values := r.numbers(nil, 2*n)
+	sum := uint64(0)
 	for i := range n {
 		number, points := values[2*i], values[2*i+1]
 		if number > 1<<31-1 || points == 0 || points > maxPoints {
@@ -150,11 +152,19 @@ func (r *bitReader) clock() *Clock {
 			return c
 		}
 		c.partitions[i].Number = int32(number)
-		c.points = append(c.points, make([]point, points))
+		sum += points
+	}
+	c.points = make([][]point, n)
+	all := make([]point, sum) // in one piece: a look-up reads a clock for each epoch
+	var times, offsets []uint64
+	for i := range c.points {
+		own := values[2*i+1]
+		c.points[i], all = all[:own:own], all[own:]
 	}
 	for _, points := range c.points {
 		points[0] = point{int64(r.number()), int64(r.number())}
-		times, offsets := r.numbers(nil, len(points)-1), r.numbers(nil, len(points)-1)
+		times = r.numbers(times, len(points)-1)
+		offsets = r.numbers(offsets, len(points)-1)
 		for i := range times {
 			points[i+1] = point{points[i].time + int64(times[i]), points[i].offset + int64(offsets[i])}
 			if points[i+1].time <= points[i].time {
