@@ -103,7 +103,7 @@ func New(c config.Config, r Roles, log *zap.Logger, options ...Option) (*Process
 		steps = append(steps, p.newWarden, p.newCanaries, p.newGuard)
 	}
 	if r.Desk {
-		steps = append(steps, p.newDesk)
+		steps = append(steps, func() error { return p.newDesk(r) })
 	} else {
 		steps = append(steps, p.newObserver)
 	}
