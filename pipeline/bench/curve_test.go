@@ -3,7 +3,6 @@ package bench
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
 	"testing"
 	"text/tabwriter"
@@ -83,16 +82,12 @@ func measureLookup(t testing.TB, s *servers, of service, epochs, n int) capacity
 		}
 	}
 	l := capacity.Lookup{Rate: of.rate, Epochs: epochs, Rows: rows / epochs / int(m.written), N: n}
-	whole := m.ask(t, n, func(i int) store.Query { return one(m.sample(i), 32) })
+	whole := m.ask(t, n, func(i int) store.Query { return m.one(i, 32, epochs-1) })
 	l.P50, l.P99, l.CPU, l.Network, l.Touched = whole.p50, whole.p99, whole.cpu, whole.network, whole.touched
 	l.Found = whole.found
-	hot := m.ask(t, n, func(i int) store.Query {
-		q := one(m.sample(i), 32)
-		q.From = m.ago(0).StartTime()
-		return q
-	})
+	hot := m.ask(t, n, func(i int) store.Query { return m.one(i, 32, 0) })
 	l.HotP50, l.HotCPU, l.HotNetwork = hot.p50, hot.cpu, hot.network
-	wide := m.ask(t, n/10, func(i int) store.Query { return one(m.sample(i), 24) })
+	wide := m.ask(t, n/10, func(i int) store.Query { return m.one(i, 24, epochs-1) })
 	l.PrefixCPU, l.PrefixFound = wide.cpu, wide.found
 	return l
 }
@@ -102,14 +97,18 @@ type answered struct{ p50, p99, cpu, network, touched, found float64 }
 
 func (m *simulation) ask(t testing.TB, n int, query func(i int) store.Query) answered {
 	t.Helper()
+	defer asDesk()()
+	if _, err := m.reader.Find(t.Context(), query(0)); err != nil { // the keys are open then
+		t.Fatalf("looking up: %v", err)
+	}
 	var a answered
 	network, own := m.servers.network(t), ownCPU()
 	took := make([]time.Duration, n)
 	for i := range took {
 		asked := time.Now()
 		answer, err := m.reader.Find(t.Context(), query(i))
-		if took[i] = time.Since(asked); err != nil {
-			t.Fatalf("looking up: %v", err)
+		if took[i] = time.Since(asked); err != nil || !answer.Complete {
+			t.Fatalf("a look-up is complete: %v, %v", answer.Complete, err)
 		}
 		a.touched += float64(answer.Touched) / float64(n)
 		a.found += float64(len(answer.Records)) / float64(n)
@@ -121,14 +120,17 @@ func (m *simulation) ask(t testing.TB, n int, query func(i int) store.Query) ans
 	return a
 }
 
-// one is the query of an IPv4 address, or of the prefix of so many bits that it is in.
-func one(ip netip.Addr, bits int) store.Query {
-	prefix, _ := ip.Prefix(bits)
-	return store.Query{Prefix: prefix}
+// one is the query of an IPv4 address of an event, or of the prefix of so many bits that it
+// is in, over so many epochs and the one that was current at the beginning: others have no
+// key, and what asks for them measures round trips to the keyring.
+func (m *simulation) one(i, bits, epochs int) store.Query {
+	prefix, _ := m.samples[i*7919%len(m.samples)].Prefix(bits)
+	q := store.Query{Prefix: prefix, From: m.ago(epochs).StartTime(), To: m.ago(0).EndTime().Add(-time.Millisecond)}
+	if bits == 32 {
+		q.Limit = dayLimit
+	}
+	return q
 }
-
-// sample is an IPv4 address that was written, any of them as likely as any other.
-func (m *simulation) sample(i int) netip.Addr { return m.samples[i*7919%len(m.samples)] }
 
 // save adds to a file of results what is in part, and leaves the rest as it is.
 func save(t testing.TB, path string, part any) {

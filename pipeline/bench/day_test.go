@@ -6,8 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -23,7 +26,7 @@ import (
 )
 
 var (
-	dayRows    = flag.Int("day-rows", 10_000, "rows of each cold epoch of the day that is looked up")
+	dayRows    = flag.Int("day-rows", 90_000, "rows of each cold epoch of the day that is looked up")
 	dayHot     = flag.Int("day-hot", fullShard, "rows of its current epoch")
 	dayLookUps = flag.Int("day-lookups", 200, "look-ups of the day without ingest")
 )
@@ -34,14 +37,21 @@ const (
 	mostScanned    = 250_000.0 // records of the current one
 )
 
+// How many events the desk gives where nobody says otherwise, and the most that it reads.
+const (
+	dayLimit  = 10_000
+	mostOfDay = 500_000
+)
+
 // day is 24 h of a policy of its own: 95 cold epochs, as the compactor makes them, and
-// the current one, hot and full, in one shard each. A look-up opens of a cold epoch its
-// head and a block or two, however many blocks there are; of the current one all.
+// the current one, hot and full, in one shard each, written a second at a time. A look-up
+// opens of a cold epoch its head, which grows with the blocks, and a block or two; of the
+// current one all.
 type day struct {
 	from, to  time.Time
 	reader    *store.Reader
 	receipts  *receipts.Log
-	addresses []netip.Addr // of the cold epochs
+	addresses []netip.Addr // any event's as likely as any other's: an attacker's and a carrier's are the most
 }
 
 // lookUps is what looking up addresses over the day costs.
@@ -81,6 +91,7 @@ func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 		t.Fatal(err)
 	}
 	opener := running(t.Context(), keyring.NewOpener(ring, kek, zap.NewNop()))
+	draw := rand.New(rand.NewPCG(1, 2))
 	d := &day{from: epochs[0].StartTime(), to: epochs[len(epochs)-1].EndTime().Add(-1), reader: store.NewReader(retention.Policies{p}, opener, log)}
 	if d.receipts, err = receipts.Open(t.TempDir()); err != nil {
 		t.Fatal(err)
@@ -106,17 +117,30 @@ func fillDay(t testing.TB, s *servers, cold, hot int) *day {
 				Account: e.Account, Event: e.Kind, Session: e.Session, Server: e.Server,
 			}
 		}
-		if !isHot {
-			home := slices.IndexFunc(records, func(r record.Record) bool { return r.Ports.First == r.Ports.Last }) // no carrier's NAT
-			d.addresses = append(d.addresses, records[max(home, 0)].Address.Reveal())
+		for range drawnOfEach {
+			d.addresses = append(d.addresses, records[draw.IntN(len(records))].Address.Reveal())
 		}
 		write(t, store.NewWriter(ring, log), store.Batch{Epoch: epoch, Deadline: deadline, Records: records})
 		if !isHot {
 			compactAll(t, compactor, epoch)
 		}
 	}
+	draw.Shuffle(len(d.addresses), func(i, j int) { d.addresses[i], d.addresses[j] = d.addresses[j], d.addresses[i] })
+	t.Cleanup(asDesk())
 	return d
 }
+
+// asDesk has this process collect garbage as mayfly desk does, until it is undone, from a
+// heap with nothing in it of what writes.
+func asDesk() (undo func()) {
+	const percent = 400 // as cmd/mayfly/process has it
+	before := debug.SetGCPercent(percent)
+	runtime.GC()
+	return func() { debug.SetGCPercent(before) }
+}
+
+// drawnOfEach is how many addresses are drawn from the events of each epoch.
+const drawnOfEach = 10
 
 // write stores a batch in frames as ingest makes them.
 func write(t testing.TB, writer *store.Writer, batch store.Batch) {
@@ -147,10 +171,10 @@ func compactAll(t testing.TB, c *store.Compactor, epoch retention.Epoch) {
 }
 
 // find looks a prefix up, and has the receipt on the disk before it has the answer.
-func (d *day) find(ctx context.Context, t testing.TB, p netip.Prefix) (store.Answer, time.Duration) {
+func (d *day) find(ctx context.Context, t testing.TB, p netip.Prefix, limit int) (store.Answer, time.Duration) {
 	t.Helper()
 	began := time.Now()
-	answer, err := d.reader.Find(ctx, store.Query{Prefix: p.Masked(), From: d.from, To: d.to, Policies: []string{"whole"}})
+	answer, err := d.reader.Find(ctx, store.Query{Prefix: p.Masked(), From: d.from, To: d.to, Policies: []string{"whole"}, Limit: limit})
 	if err == nil {
 		_, err = d.receipts.Append(ctx, receipts.Lookup{
 			Case: "BENCH-1", Reason: "test", Subject: fmt.Sprintf("prefix /%d", p.Bits()),
@@ -171,7 +195,7 @@ func (d *day) lookUps(t testing.TB, n int) lookUps {
 		turn <- time.Time{}
 	}
 	close(turn)
-	d.find(t.Context(), t, netip.PrefixFrom(d.addresses[0], d.addresses[0].BitLen())) // the keys are open then
+	d.find(t.Context(), t, netip.PrefixFrom(d.addresses[0], d.addresses[0].BitLen()), dayLimit) // the keys are open then
 	return d.ask(t.Context(), t, turn, nil)
 }
 
@@ -199,7 +223,7 @@ func (d *day) ask(ctx context.Context, t testing.TB, turn <-chan time.Time, over
 			}
 		}
 		ip := d.addresses[i%len(d.addresses)]
-		answer, elapsed := d.find(ctx, t, netip.PrefixFrom(ip, ip.BitLen()))
+		answer, elapsed := d.find(ctx, t, netip.PrefixFrom(ip, ip.BitLen()), dayLimit)
 		took = append(took, elapsed)
 		l.Found = max(l.Found, len(answer.Records))
 		l.Cold, l.Hot = max(l.Cold, answer.Touched), max(l.Hot, answer.Scanned)
@@ -214,12 +238,12 @@ func (d *day) growth(t testing.TB) []growth {
 	t.Helper()
 	ip := d.addresses[slices.IndexFunc(d.addresses, netip.Addr.Is4)]
 	var all []growth
-	for _, bits := range []int{32, 24, 16, 8} {
+	for _, bits := range []int{32, 24, 20, 16} {
 		var seconds, cpu []float64
 		g := growth{Prefix: bits}
 		for range 5 {
 			before := cpuTime()
-			answer, took := d.find(t.Context(), t, netip.PrefixFrom(ip, bits))
+			answer, took := d.find(t.Context(), t, netip.PrefixFrom(ip, bits), mostOfDay)
 			g.Found = len(answer.Records)
 			seconds, cpu = append(seconds, took.Seconds()), append(cpu, (cpuTime()-before).Seconds())
 		}

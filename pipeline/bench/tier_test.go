@@ -56,8 +56,8 @@ type simulation struct {
 	written  uint32 // of these
 	offsets  [][]int64
 	draw     *rand.Rand
-	seen     map[netip.Addr]bool // of IPv4
-	samples  []netip.Addr        // the same
+	heard    int          // events of IPv4
+	samples  []netip.Addr // of these
 	produced int
 }
 
@@ -65,7 +65,7 @@ func simulate(t testing.TB, s *servers, of service) *simulation {
 	t.Helper()
 	s.empty(t)
 	m := &simulation{
-		service: of, seen: map[netip.Addr]bool{}, now: time.Now(), servers: s, log: store.NewRedis(s.dataClient), draw: rand.New(rand.NewPCG(1, 2)),
+		service: of, now: time.Now(), servers: s, log: store.NewRedis(s.dataClient), draw: rand.New(rand.NewPCG(1, 2)),
 		policy: retention.Policy{Name: "curve", Window: of.window, Epoch: of.epoch},
 	}
 	total := of.rate * of.epoch.Seconds()
@@ -142,11 +142,18 @@ func (m *simulation) write(t testing.TB, epoch retention.Epoch) int {
 // maxSamples are enough addresses to look up.
 const maxSamples = 10_000
 
+// remember keeps addresses of events, any of them as likely as any other (Vitter's algorithm R).
 func (m *simulation) remember(records []record.Record) {
 	for i := range records {
-		if ip := records[i].Address.Reveal(); ip.Is4() && !m.seen[ip] && len(m.samples) < maxSamples {
-			m.seen[ip] = true
+		ip := records[i].Address.Reveal()
+		if !ip.Is4() {
+			continue
+		}
+		m.heard++
+		if len(m.samples) < maxSamples {
 			m.samples = append(m.samples, ip)
+		} else if at := m.draw.IntN(m.heard); at < maxSamples {
+			m.samples[at] = ip
 		}
 	}
 }
