@@ -162,6 +162,27 @@ func holdsAll(keys []*Key, ids []seal.KeyID) bool {
 	return true
 }
 
+// Absent lists those of epochs that have a key neither here nor on any node that answers,
+// and whether each was purged. It asks once for all of them, where Keys and Purged
+// ask twice for each: the first look-ups of a service go through a day of such epochs.
+func (o *Opener) Absent(ctx context.Context, epochs []retention.Epoch) (purged map[retention.Epoch]bool) {
+	epochs = slices.DeleteFunc(slices.Clone(epochs), o.Holds)
+	if len(epochs) == 0 {
+		return nil
+	}
+	lives, err := o.ring.Lives(ctx, epochs...)
+	if err != nil {
+		return nil // who asks for each of them is told why
+	}
+	purged = map[retention.Epoch]bool{}
+	for i, life := range lives.Epochs {
+		if !life.Held {
+			purged[epochs[i]] = life.Purged
+		}
+	}
+	return purged
+}
+
 // Purged reports whether an epoch was purged, so that it can have no key: by a
 // shorter window, which has been lengthened since.
 func (o *Opener) Purged(ctx context.Context, epoch retention.Epoch) bool {

@@ -51,7 +51,7 @@ const (
 // answer is not in it, whatever the store, the keyring or a cache still has.
 func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
 	s := &search{Reader: r, query: q, found: findings{limit: q.Limit}, complete: r.keys.InTime()}
-	epochs, err := r.epochs(ctx, q, time.Now())
+	epochs, err := s.list(ctx, time.Now())
 	if err != nil {
 		return Answer{}, fmt.Errorf("looking up: %w", err)
 	}
@@ -63,31 +63,38 @@ func (r *Reader) Find(ctx context.Context, q Query) (Answer, error) {
 	return s.answer(time.Now()), nil
 }
 
-// epochs lists those in which q's records can be, oldest first: those that the
+// list lists the epochs in which the query's records can be, oldest first: those that the
 // policies say must live now, and those that have a key though no policy says
-// so any more.
-func (r *Reader) epochs(ctx context.Context, q Query, now time.Time) ([]retention.Epoch, error) {
-	epochs, err := r.keys.Epochs(ctx)
+// so any more. It notes which have none.
+func (s *search) list(ctx context.Context, now time.Time) ([]retention.Epoch, error) {
+	keyed, err := s.keys.Epochs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for i := range r.policies {
-		epochs = append(epochs, r.policies[i].Live(now)...)
+	epochs, hasKey := slices.Clone(keyed), map[retention.Epoch]bool{}
+	for _, epoch := range keyed {
+		hasKey[epoch] = true
+	}
+	for i := range s.policies {
+		epochs = append(epochs, s.policies[i].Live(now)...)
 	}
 	slices.SortFunc(epochs, func(a, b retention.Epoch) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Length, b.Length), cmp.Compare(a.Policy, b.Policy))
 	})
-	epochs = slices.Compact(epochs)
-	return slices.DeleteFunc(epochs, func(e retention.Epoch) bool {
+	q := &s.query
+	epochs = slices.DeleteFunc(slices.Compact(epochs), func(e retention.Epoch) bool {
 		return len(q.Policies) > 0 && !slices.Contains(q.Policies, e.Policy) ||
 			!e.EndTime().After(q.From) || !q.To.IsZero() && e.StartTime().After(q.To)
-	}), nil
+	})
+	s.absent = s.keys.Absent(ctx, slices.DeleteFunc(slices.Clone(epochs), func(e retention.Epoch) bool { return hasKey[e] }))
+	return epochs, nil
 }
 
 // search is one look-up under way.
 type search struct {
 	*Reader
-	query Query
+	query  Query
+	absent map[retention.Epoch]bool // epochs without a key, and whether each was purged
 
 	mu       sync.Mutex // guards the results of frames that are opened side by side
 	found    findings
@@ -251,19 +258,16 @@ func (s *search) mentioned(ctx context.Context, chunks []chunk) ([]chunk, error)
 // its directory are there.
 func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory) ([]chunk, error) {
 	written := d.written()
+	if purged, absent := s.absent[epoch]; absent && len(written) == 0 {
+		s.keyless(epoch, false, func() bool { return purged })
+		return nil, nil
+	}
 	keys, err := s.keys.Keys(ctx, epoch, written...)
 	switch {
 	case errors.Is(err, keyring.ErrDestroyed):
 		return nil, nil // it died since we listed it
 	case errors.Is(err, keyring.ErrNoKey):
-		// Nothing can be read. That is as it must be if the epoch has come due since we
-		// listed it. Nothing was written either if it has only just begun; else somebody has lost something.
-		if p := s.policy(epoch); p != nil && !epoch.Deadline(p.Window).After(time.Now()) {
-			return nil, nil
-		}
-		if len(written) > 0 || time.Since(epoch.StartTime()) > settling && !s.keys.Purged(ctx, epoch) {
-			s.incomplete()
-		}
+		s.keyless(epoch, len(written) > 0, func() bool { return s.keys.Purged(ctx, epoch) })
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -285,6 +289,18 @@ func (s *search) chunks(ctx context.Context, epoch retention.Epoch, d Directory)
 		}
 	}
 	return chunks, nil
+}
+
+// keyless judges an epoch that has no key: nothing can be read. That is as it must be if it
+// has come due since we listed it. Nothing was written either if it has only just begun, or
+// was purged; else somebody has lost something.
+func (s *search) keyless(epoch retention.Epoch, written bool, purged func() bool) {
+	if p := s.policy(epoch); p != nil && !epoch.Deadline(p.Window).After(time.Now()) {
+		return
+	}
+	if written || time.Since(epoch.StartTime()) > settling && !purged() {
+		s.incomplete()
+	}
 }
 
 // judge finds out whether keys of an epoch or its directory are lost, or may be.
