@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"mayfly/retention"
 	"mayfly/retention/receipts"
 	"mayfly/retention/record"
@@ -51,10 +53,15 @@ type Lookups struct {
 	log      Log // canaries left out
 	receipts Receipts
 	most     int // records that one look-up may read
+	turns    *semaphore.Weighted
 }
 
 // mostRecords bounds the memory of one look-up, at about 250 B a record.
 const mostRecords = 500_000
+
+// atOnce is how many look-ups read the log at a time, each with up to a few hundred
+// megabytes of what it finds; others wait.
+const atOnce = 8
 
 // clockSkew is how far ahead of our clock an event's time may be.
 const clockSkew = time.Minute
@@ -71,7 +78,7 @@ func New(c Config, d Dependencies) (*Lookups, error) {
 	if d.IsCanary != nil {
 		log = withoutCanaries{d.Log, d.IsCanary}
 	}
-	return &Lookups{policies: c.Policies, log: log, receipts: d.Receipts, most: mostRecords}, nil
+	return &Lookups{policies: c.Policies, log: log, receipts: d.Receipts, most: mostRecords, turns: semaphore.NewWeighted(atOnce)}, nil
 }
 
 // ErrNoReceipt says that there is no answer because no receipt could be written.
@@ -113,6 +120,10 @@ var errTooMany = refuse("", "this would read more than %d events: ask for a smal
 
 // answer is Look without the receipt.
 func (l *Lookups) answer(ctx context.Context, now time.Time, q question) (Result, error) {
+	if err := l.turns.Acquire(ctx, 1); err != nil {
+		return Result{}, fmt.Errorf("waiting for other look-ups: %w", err)
+	}
+	defer l.turns.Release(1)
 	result := q.result()
 	query := store.Query{
 		Prefix: q.prefix, Account: q.account, Policies: q.names,
