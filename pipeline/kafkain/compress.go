@@ -19,7 +19,7 @@ const maxDecompressed = 64 << 20
 
 var (
 	errCodec    = errors.New("unknown compression codec")
-	errTooLarge = errors.New("the batch decompresses to more than 64 MiB")
+	errTooLarge = errors.New("the batch decompresses to more than 64 MiB, or a million records")
 	errBroken   = errors.New("the batch does not decompress")
 )
 

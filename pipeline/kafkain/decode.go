@@ -11,6 +11,9 @@ import (
 const (
 	// minRecord is the size of the smallest record: seven fields of one byte.
 	minRecord = 7
+	// maxRecords bounds one batch, 40 MB: a few kilobytes of zstd can name nine million
+	// records of no bytes, which would take 400.
+	maxRecords = 1 << 20
 	// handOver is how many decompressed bytes a Batch has at the least, where there are
 	// more: few enough for the processor's cache to have them still when they are read.
 	handOver = 256 << 10
@@ -152,6 +155,9 @@ func (d *decoder) parseRecords(b *recordBatch) error {
 	}
 	if b.count < 0 || int64(b.count) > int64(len(payload)/minRecord) {
 		return errMalformed
+	}
+	if b.count > maxRecords {
+		return errTooLarge
 	}
 	d.records = slices.Grow(d.records, int(b.count))
 	from, previous := d.batch.Next, b.base-1

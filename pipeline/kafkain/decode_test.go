@@ -230,6 +230,7 @@ func TestDecodeRefusesNonsense(t *testing.T) {
 		"lz4 bomb":          {bomb(3), errTooLarge},
 		"zstd bomb":         {bomb(4), errTooLarge},
 		"snappy bomb":       {batchPlan{attributes: 2, payload: binary.AppendUvarint(nil, 1<<31), count: 1}, errTooLarge},
+		"crowd of nothing":  {batchPlan{payload: make([]byte, minRecord*(maxRecords+1)), count: maxRecords + 1}, errTooLarge},
 		"too many records":  {batchPlan{payload: good, count: math.MaxInt32}, errMalformed},
 		"negative count":    {batchPlan{payload: good, count: -1}, errMalformed},
 		"too few records":   {batchPlan{payload: append(slices.Clone(good), good...), count: 1}, errMalformed},
