@@ -19,9 +19,9 @@ does, and needs the key-encryption key. Start several to share the work; each
 takes at most 256 MB.
 
 What it needs of the data Redis and of the keyring, as access lists:
-  ~mayfly:* -@all +ping +hello +hgetall +lrange +lrem +hget +hset +hkeys +hdel
-    +hexists +pexpireat +time +eval
-  %R~mayfly:key:* -@all +ping +hello +hgetall +get +pttl +scan +time
+  ~mayfly:{* -@all +hello +ping +time +cluster|slots +hgetall +lrange +hget
+    +hkeys +hexists +hset +hdel +lrem +pexpireat +eval
+  %R~mayfly:key:* -@all +hello +ping +time +hgetall +get +pttl +scan
 
 Example:
   mayfly compact --config mayfly.yaml`
