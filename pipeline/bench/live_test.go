@@ -60,7 +60,7 @@ const (
 func runLive(t testing.TB, kafka *kafkatest.Cluster, s *servers, rate int, length time.Duration, cold, hot int) *live {
 	t.Helper()
 	s.empty(t)
-	log := s.mint(t, workloadRate*policy().Epoch.Seconds())
+	log := s.mint(t, float64(rate)*policy().Epoch.Seconds())
 	d := fillDay(t, s, cold, hot)
 	l := &live{Rate: rate, Rows: hot, Alone: d.lookUps(t, *dayLookUps)}
 	l.Growth = d.growth(t)
