@@ -38,13 +38,14 @@ func NewReader(policies retention.Policies, keys *keyring.Opener, store Store) *
 const settling = 2 * time.Second
 
 // How much of a long look-up is in memory at a time: a day's epochs, as each turn costs
-// three answers of Redis, and records in frames of about 36 bytes. Chunks of epochs that
-// have been over for a while were compacted, most likely, and count for less.
+// three answers of Redis, and records in frames of about 36 bytes. Redis answers nobody else
+// while it reads a turn, 0.6 ms a full shard: twelve of them keep that below 10 ms. Chunks of
+// epochs that have been over for a while were compacted, most likely, and count for less.
 const (
 	epochsAtOnce  = 128
-	recordsAtOnce = 2_500_000
+	recordsAtOnce = 1_200_000
 	compactedFor  = 5 * time.Minute
-	compactedPart = 5
+	compactedPart = 10
 )
 
 // Find answers q from the epochs that live now. What is due by the time of the

@@ -32,8 +32,8 @@ func TestALongLookUpReadsItsChunksInTurns(t *testing.T) {
 		want   int
 	}{
 		"a day":             {day, 96},
-		"hot shards":        {chunks(256, -time.Minute, 100_000), 25},
-		"just over":         {chunks(256, time.Minute, 100_000), 25},
+		"hot shards":        {chunks(256, -time.Minute, 100_000), 12},
+		"just over":         {chunks(256, time.Minute, 100_000), 12},
 		"small epochs":      {chunks(256, -time.Minute, 10), 256},
 		"one that is large": {chunks(2, -time.Minute, 1<<40), 1},
 	} {
