@@ -93,7 +93,17 @@ func (p *plan) traffic() {
 	p.line("traffic", "events that live", p.perSecs*d.Window.Seconds(), "", "%s × window", p.counted())
 	p.line("traffic", "live epochs", p.epochs, "", "window / epoch, and the one being written")
 	p.line("traffic", "shards per view and epoch", float64(p.shards), "", "as the warden lays out an epoch of so many events")
+	advice := ""
+	if p.inShard() > mostInShard {
+		advice = ": a look-up reads all of them while they are hot, choose a shorter --epoch"
+	}
+	p.line("traffic", "events per shard", p.inShard(), "", "events of an epoch / shards%s", advice)
 }
+
+// mostInShard is how many records of a hot shard a look-up may read.
+const mostInShard = 250_000
+
+func (p *plan) inShard() float64 { return p.perSecs * p.Demand.Epoch.Seconds() / float64(p.shards) }
 
 // counted names the rate of stored.
 func (p *plan) counted() string {
@@ -228,8 +238,8 @@ func (c *Curve) keyring(processes float64) float64 {
 // looked is what one look-up takes.
 type looked struct{ wall, cpu, network float64 }
 
-// lookup scales the measured look-up of the nearest rate: so much for each cold epoch,
-// so much for each hot one.
+// lookup scales the measured look-up of the nearest rate: so much for each cold epoch, and
+// so much for each hot one, of which it reads the whole shard.
 func (p *plan) lookup() looked {
 	of := p.m.Curve.Lookups[0]
 	for _, l := range p.m.Curve.Lookups {
@@ -238,6 +248,7 @@ func (p *plan) lookup() looked {
 		}
 	}
 	hot, cold := p.tiers()
+	hot *= max(p.inShard()/float64(of.Rows), 1)
 	perCold := float64(of.Epochs - 1)
 	return looked{
 		wall:    hot*of.HotP50 + cold*max(of.P50-of.HotP50, 0)/perCold,

@@ -2,6 +2,7 @@ package capacity
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -80,6 +81,22 @@ func TestPlanGrows(t *testing.T) {
 		less, more := value(t, planOf(t, c.less), c.part, c.figure), value(t, planOf(t, c.more), c.part, c.figure)
 		if less >= more {
 			t.Errorf("%s: %s %s is %g and then %g", c.name, c.part, c.figure, less, more)
+		}
+	}
+}
+
+// An epoch has 8,192 shards at most: where that makes them large, look-ups take longer, and
+// the plan says which flag makes them small again.
+func TestLargeShardsAreNamed(t *testing.T) {
+	t.Parallel()
+	month := func(d *Demand) { d.Window = 30 * 24 * time.Hour }
+	large, small := planOf(t, month), planOf(t, func(d *Demand) { month(d); d.Epoch = time.Hour })
+	if a, b := value(t, large, "look-up", "of one address over the window"), value(t, planOf(t, func(*Demand) {}), "look-up", "of one address over the window"); a < 2*b {
+		t.Errorf("a look-up in shards of half a million events takes %v s, in those of 100,000 %v s", a, b)
+	}
+	for _, p := range []Plan{large, small} {
+		if size, advised := value(t, p, "traffic", "events per shard"), strings.Contains(fmt.Sprint(p.Lines), "choose a shorter --epoch"); advised != (size > 250_000) {
+			t.Errorf("shards of %v events: advised a shorter epoch: %v", size, advised)
 		}
 	}
 }
