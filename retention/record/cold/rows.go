@@ -91,17 +91,7 @@ func (r *Rows) AddColumns(c *record.Columns) error {
 	if !fit(c) {
 		return ErrUnfit
 	}
-	r.hashes = r.hashes[:0]
-	for _, account := range c.Accounts.Values() {
-		r.hashes = append(r.hashes, hashOf(account))
-	}
-	r.accounts.look(r.hashes)
-	for i, words := range [...]*record.Texts{&c.Servers, &c.Transports, &c.Clients, &c.Events, &c.Outcomes} {
-		r.numbers[i] = r.numbers[i][:0]
-		for _, word := range words.Values() {
-			r.numbers[i] = append(r.numbers[i], r.words.number(word, hashOf(word)))
-		}
-	}
+	r.lookUp(c)
 	last := record.ID{Partition: -1}
 	partition := uint16(0)
 	for i := range c.IDs {
@@ -144,6 +134,21 @@ func (r *Rows) AddColumns(c *record.Columns) error {
 		r.shrink()
 	}
 	return nil
+}
+
+// lookUp hashes the accounts of columns, and numbers their words.
+func (r *Rows) lookUp(c *record.Columns) {
+	r.hashes = r.hashes[:0]
+	for _, account := range c.Accounts.Values() {
+		r.hashes = append(r.hashes, hashOf(account))
+	}
+	r.accounts.look(r.hashes)
+	for i, words := range [...]*record.Texts{&c.Servers, &c.Transports, &c.Clients, &c.Events, &c.Outcomes} {
+		r.numbers[i] = r.numbers[i][:0]
+		for _, word := range words.Values() {
+			r.numbers[i] = append(r.numbers[i], r.words.number(word, hashOf(word)))
+		}
+	}
 }
 
 // fit reports whether blocks can hold such texts.
