@@ -24,7 +24,7 @@ type ProduceCmd struct {
 	Rebase      string  `enum:",now,last" default:"" help:"Move old times: now, each event happens when it is sent; last, the last event is now and the others keep their distance."`
 	Speed       float64 `default:"0" help:"Replay this many times faster than it happened; 0: as fast as possible."`
 	Zone        string  `default:"UTC" help:"Time zone of lines that name none."`
-	CreateTopic bool    `help:"Create the topic where it is missing."`
+	CreateTopic bool    `help:"Create the topic where it is missing, with as many partitions and replicas as the broker has for new ones."`
 	Output      string  `enum:"text,json" default:"text" help:"How to print the summary: ${enum}."`
 }
 
