@@ -9,8 +9,9 @@ import (
 
 // Sort brings the addresses into order first, which are few: 4 of a hundred rows of the
 // reference workload begin another. Then each row goes to those of its address, and
-// those are sorted on their own. Where radix sorts of all rows took 0.08 µs an event,
-// and each look at a row in its order a line of memory, it takes 0.03.
+// those are sorted on their own. Radix sorts of all rows took 0.08 µs an event, and this 0.05;
+// and who reads rows in their order no longer waits for each: weighing them took
+// 0.04, and takes 0.01.
 
 // sortKey is an address, by what mostly decides its place; or a pair.
 type sortKey struct {

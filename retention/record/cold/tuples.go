@@ -9,8 +9,7 @@ type tuples struct {
 
 type tuple [4]uint32
 
-// number gives the number of a tuple. Mostly it was looked for lately: a map takes
-// 20 ns, and this 2.
+// number gives the number of a tuple. Mostly it was looked for lately, and a map is not asked.
 func (t *tuples) number(of tuple) uint32 {
 	recent := &t.recent[(of[0]+of[1]<<3+of[2]<<5+of[3]<<7)%uint32(len(t.recent))]
 	if n := *recent; n != 0 && t.all[n-1] == of {
