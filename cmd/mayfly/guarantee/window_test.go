@@ -90,8 +90,8 @@ func windowChanges(t *testing.T, l *lab) {
 
 	before := expiries(t, clients, "g19")
 	changed := time.Now()
-	s.withWindow(long).Start(t, "warden")
-	// After the second one it has seen to the older ones too.
+	warden = s.withWindow(long).Start(t, "warden")
+	warden.AwaitReady(t) // it has seen to every living epoch
 	mayflytest.Eventually(t, "two new epochs have the long window", func() bool {
 		lengthened := 0
 		for epoch, at := range epochsOf(t, clients[1], "g19") {
