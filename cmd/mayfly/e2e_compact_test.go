@@ -26,9 +26,9 @@ func testCompact(t *testing.T, kafka *kafkatest.Cluster) {
 	kafka.CreateTopic(t, s.topic(), partitions, nil)
 	desk := s.Start(t, "desk")
 	s.Start(t, "warden")
-	s.Start(t, "ingest")
+	ingest := s.Start(t, "ingest")
 	kafka.Produce(t, s.topic(), kgo.SnappyCompression(), compactEvents(events, partitions, accounts)...)
-	desk.AwaitFound(t, lookup.Request{IP: "198.51.100.7"}, (events-8)/256+1)
+	awaitStored(t, ingest, events)
 	if hot, cold := s.tiers(t); hot == 0 || cold > 0 {
 		t.Fatalf("%d hot frames and %d cold blocks before there is a compactor", hot, cold)
 	}
